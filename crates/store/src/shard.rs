@@ -1,0 +1,334 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
+use ketch_trie::{Manifest, StateReader};
+use ketch_types::Epoch;
+
+use crate::marks::{MarkChange, Marks};
+use crate::record::{Head, decode_mark, decode_outline, encode_mark, encode_outline};
+use crate::sentinel::Sentinel;
+use crate::view::StateView;
+use crate::{StoreConfig, StoreError};
+
+const HEAD_KEY: &[u8] = b"head";
+const MARK_PREFIX: &[u8] = b"mark/";
+const MANIFEST_PREFIX: &[u8] = b"manifest/";
+const HISTORY_PREFIX: &str = "history-";
+
+/// One shard's state on disk.
+///
+/// *Shape:* a handle for many threads. Any number may read and apply windows of disjoint key ranges
+/// at once; there is one writer of chunks.
+pub struct ShardStore {
+    pub(crate) db: Database,
+    pub(crate) entries: Keyspace,
+    pub(crate) nodes: Keyspace,
+    meta: Keyspace,
+    config: StoreConfig,
+    /// What changes together with what is on disk, locked for as long as it takes to change both.
+    state: Mutex<State>,
+    /// Held for a whole chunk, so that what it was computed from is still there when it is written.
+    pub(crate) writer: Mutex<()>,
+    stopped: AtomicBool,
+}
+
+/// What the store knows about what it holds.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) head: Option<Head>,
+    pub(crate) marks: Marks,
+    /// For each epoch that had a write, the values that keys had before their first one.
+    pub(crate) histories: BTreeMap<Epoch, Keyspace>,
+    /// How the starts of the epochs that are kept are cut.
+    pub(crate) manifests: BTreeMap<Epoch, Arc<Manifest>>,
+}
+
+/// A shard's store, and what became of the one before it.
+pub struct Opened {
+    /// The store.
+    pub store: ShardStore,
+    /// Where the database was moved that had failed to open too often.
+    pub moved_aside: Option<PathBuf>,
+}
+
+/// How far the database is behind with its own work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// Runs of tables not yet sorted into the tree; writes are slowed at 20 and stopped at 30.
+    pub l0_runs: usize,
+    /// Full memtables that wait to be written.
+    pub sealed_memtables: usize,
+}
+
+impl ShardStore {
+    /// Opens the database in `folder`, or makes a new one.
+    ///
+    /// A database that failed to open [`OPENINGS_MAX`](crate::OPENINGS_MAX) times is moved aside and
+    /// a new one is made: the state is fetched again.
+    ///
+    /// *Errors:* [`StoreError::Locked`] if another process has it open; what the disk says.
+    pub fn open(folder: &Path, config: StoreConfig) -> Result<Opened, StoreError> {
+        fs::create_dir_all(folder).map_err(StoreError::file(folder))?;
+        let (sentinel, moved_aside) = Sentinel::announce(folder)?;
+        match Self::open_database(folder, config) {
+            Ok(store) => {
+                sentinel.withdraw()?;
+                Ok(Opened { store, moved_aside })
+            }
+            Err(error) => {
+                if error.is_passing() {
+                    sentinel.forget()?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn open_database(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
+        let db = config
+            .database(folder)
+            .open()
+            .map_err(|error| match error {
+                fjall::Error::Locked => StoreError::Locked(folder.to_owned()),
+                error => error.into(),
+            })?;
+        let entries = db.keyspace("entries", || config.scanned())?;
+        let nodes = db.keyspace("nodes", || config.scanned())?;
+        let meta = db.keyspace("meta", || config.probed())?;
+        let state = Mutex::new(State::load(&db, &meta, &config)?);
+        let (writer, stopped) = (Mutex::new(()), AtomicBool::new(false));
+        Ok(Self {
+            db,
+            entries,
+            nodes,
+            meta,
+            config,
+            state,
+            writer,
+            stopped,
+        })
+    }
+
+    /// The newest state that is held as a whole, if one is.
+    pub fn head(&self) -> Option<Head> {
+        self.state().head
+    }
+
+    /// The epochs whose start is kept.
+    pub fn epochs(&self) -> Vec<Epoch> {
+        self.state().manifests.keys().copied().collect()
+    }
+
+    /// The newest state, as it is now and stays while the view lives.
+    ///
+    /// *Errors:* [`StoreError::NoState`] while there is none that is complete.
+    pub fn view(&self) -> Result<StateView, StoreError> {
+        let state = self.state();
+        let head = state.head.ok_or(StoreError::NoState)?;
+        Ok(StateView::new(self, self.db.snapshot(), head.top))
+    }
+
+    /// Makes everything written so far survive a power cut.
+    ///
+    /// *Errors:* [`StoreError::Stopped`] after an earlier failure, which is never tried again.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.check_running()?;
+        self.guard(
+            self.db
+                .persist(PersistMode::SyncAll)
+                .map_err(StoreError::from),
+        )
+    }
+
+    /// Forgets the starts of all epochs before `epoch`.
+    pub fn drop_epochs_before(&self, epoch: Epoch) -> Result<(), StoreError> {
+        self.check_running()?;
+        let mut state = self.state();
+        let kept = state.manifests.split_off(&epoch);
+        let dropped = std::mem::replace(&mut state.manifests, kept);
+        let kept = state.histories.split_off(&epoch);
+        let histories = std::mem::replace(&mut state.histories, kept);
+        let mut batch = self.batch();
+        for epoch in dropped.into_keys() {
+            batch.remove(&self.meta, manifest_key(epoch));
+        }
+        self.write(batch)?;
+        // A history without a manifest is never read, so a crash in between leaves nothing amiss.
+        self.guard(
+            histories
+                .into_values()
+                .try_for_each(|history| self.db.delete_keyspace(history).map_err(StoreError::from)),
+        )
+    }
+
+    /// How far the database is behind with its own work.
+    pub fn pressure(&self) -> Pressure {
+        let keyspaces = [&self.entries, &self.nodes, &self.meta];
+        Pressure {
+            l0_runs: keyspaces
+                .iter()
+                .map(|k| k.l0_table_count())
+                .max()
+                .unwrap_or(0),
+            sealed_memtables: keyspaces.iter().map(|k| k.sealed_memtable_count()).sum(),
+        }
+    }
+
+    /// Shows all entries, whatever the store says of them; whether they are one state is for the
+    /// caller to find out.
+    pub fn scan(&self, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        let view = StateView::new(self, self.db.snapshot(), None);
+        view.entries(&ketch_types::KeyRange::ALL, &mut |key, value| {
+            visit(key, value);
+            std::ops::ControlFlow::Continue(())
+        })
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // Whatever panicked while it held the lock wrote to disk first or not at all.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn batch(&self) -> OwnedWriteBatch {
+        self.db.batch()
+    }
+
+    /// Writes a batch, synced.
+    pub(crate) fn write(&self, batch: OwnedWriteBatch) -> Result<(), StoreError> {
+        self.guard(
+            batch
+                .durability(Some(PersistMode::SyncAll))
+                .commit()
+                .map_err(StoreError::from),
+        )
+    }
+
+    pub(crate) fn put_marks(&self, batch: &mut OwnedWriteBatch, changes: Vec<MarkChange>) {
+        // A low end that is removed and set again in one go keeps the last change alone.
+        let changes: BTreeMap<_, _> = changes.into_iter().collect();
+        for (low, mark) in changes {
+            let key = [MARK_PREFIX, &low].concat();
+            match mark {
+                Some(mark) => batch.insert(&self.meta, key, encode_mark(&mark)),
+                None => batch.remove(&self.meta, key),
+            }
+        }
+    }
+
+    pub(crate) fn put_head(&self, batch: &mut OwnedWriteBatch, head: Option<&Head>) {
+        match head {
+            Some(head) => batch.insert(&self.meta, HEAD_KEY, head.encode()),
+            None => batch.remove(&self.meta, HEAD_KEY),
+        }
+    }
+
+    pub(crate) fn put_manifest(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        epoch: Epoch,
+        manifest: &Manifest,
+    ) {
+        batch.insert(
+            &self.meta,
+            manifest_key(epoch),
+            encode_outline(manifest.outline()),
+        );
+    }
+
+    /// The history of `epoch`, made if it is not there.
+    pub(crate) fn history(&self, state: &mut State, epoch: Epoch) -> Result<Keyspace, StoreError> {
+        if let Some(history) = state.histories.get(&epoch) {
+            return Ok(history.clone());
+        }
+        let name = format!("{HISTORY_PREFIX}{epoch}");
+        let history = self.guard(
+            self.db
+                .keyspace(&name, || self.config.probed())
+                .map_err(StoreError::from),
+        )?;
+        state.histories.insert(epoch, history.clone());
+        Ok(history)
+    }
+
+    /// Refuses to write after a write has failed: what is on disk is then not known.
+    pub(crate) fn check_running(&self) -> Result<(), StoreError> {
+        if self.stopped.load(Ordering::Acquire) {
+            Err(StoreError::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Stops the store if a write failed.
+    pub(crate) fn guard<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        if written.is_err() {
+            self.stopped.store(true, Ordering::Release);
+        }
+        written
+    }
+}
+
+impl State {
+    fn load(db: &Database, meta: &Keyspace, config: &StoreConfig) -> Result<Self, StoreError> {
+        let snapshot = db.snapshot();
+        let head = snapshot
+            .get(meta, HEAD_KEY)?
+            .map(|head| Head::decode(&head))
+            .transpose()?;
+        let mut marks = BTreeMap::new();
+        for record in snapshot.prefix(meta, MARK_PREFIX) {
+            let (key, value) = record.into_inner()?;
+            let low = key.strip_prefix(MARK_PREFIX).unwrap_or_default();
+            marks.insert(low.to_vec(), decode_mark(&value)?);
+        }
+        let mut manifests = BTreeMap::new();
+        for record in snapshot.prefix(meta, MANIFEST_PREFIX) {
+            let (key, value) = record.into_inner()?;
+            let epoch = key
+                .split_last_chunk::<8>()
+                .map(|(_, epoch)| u64::from_be_bytes(*epoch));
+            let epoch = Epoch(epoch.ok_or(StoreError::Malformed("manifest"))?);
+            manifests.insert(epoch, Arc::new(Manifest::new(decode_outline(&value)?)?));
+        }
+        let histories = load_histories(db, config, manifests.keys().next().copied())?;
+        Ok(Self {
+            head,
+            marks: Marks::new(marks),
+            histories,
+            manifests,
+        })
+    }
+}
+
+/// The histories from the first epoch that is kept; older ones were about to be dropped.
+fn load_histories(
+    db: &Database,
+    config: &StoreConfig,
+    first: Option<Epoch>,
+) -> Result<BTreeMap<Epoch, Keyspace>, StoreError> {
+    let mut histories = BTreeMap::new();
+    for name in db.list_keyspace_names() {
+        let epoch = name
+            .strip_prefix(HISTORY_PREFIX)
+            .and_then(|epoch| epoch.parse().ok());
+        let Some(epoch) = epoch.map(Epoch) else {
+            continue;
+        };
+        let history = db.keyspace(&name, || config.probed())?;
+        if first.is_some_and(|first| first <= epoch) {
+            histories.insert(epoch, history);
+        } else {
+            db.delete_keyspace(history)?;
+        }
+    }
+    Ok(histories)
+}
+
+/// Epochs in big-endian, so that their records are in order.
+fn manifest_key(epoch: Epoch) -> Vec<u8> {
+    [MANIFEST_PREFIX, &epoch.0.to_be_bytes()].concat()
+}

@@ -1,0 +1,31 @@
+//! The words of Ketch's domain: ids, epochs, shard layouts, hashes, part sets and time.
+//!
+//! Every other crate speaks in these types. A value that exists is valid: limits are checked where
+//! a value is made, and nowhere else.
+//!
+//! What is *not* here: the commitment (`ketch-trie`), anything signed (`ketch-ledger`), any clock,
+//! any IO.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
+
+mod byte_size;
+mod hash;
+mod id;
+mod instant;
+mod key;
+mod layout;
+mod part_set;
+
+pub use byte_size::{ByteSize, ByteSizeError};
+pub use hash::{Hash, HashError, NodeHash, PartHash, StateRoot};
+pub use id::{Epoch, Height, PartIndex, ShardId};
+pub use instant::Instant;
+pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
+pub use layout::{
+    LayoutError, PART_BYTES_DEFAULT, PART_BYTES_MAX, PART_BYTES_MIN, SHARDS_MAX, ShardLayout,
+};
+pub use part_set::{PartSet, PartSetError};

@@ -1,0 +1,10 @@
+//! The project's integration tests: one binary, a module for each subject.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::too_many_lines,
+    reason = "small numbers of the tests' own, and tables of cases"
+)]
+
+mod commitment;
+mod reference;
