@@ -9,8 +9,11 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// Another process, or another handle of this one, has the database open.
-    #[error("{0} is in use by another process")]
-    Locked(PathBuf),
+    #[error("the database is in use by another process")]
+    Locked,
+    /// There is no database in the folder.
+    #[error("there is no shard's database here")]
+    NoDatabase,
     /// The disk is full. Nothing that was reported done is lost: make room and start again.
     #[error("the disk is full; make room and start again")]
     DiskFull,
@@ -116,7 +119,7 @@ impl StoreError {
     /// Whether the cause lies outside the database, so that opening it again may well succeed.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Locked(_) | Self::DiskFull => true,
+            Self::Locked | Self::DiskFull => true,
             Self::File { error, .. } => error.kind() == io::ErrorKind::PermissionDenied,
             Self::Database(error) => io_error(error).is_some_and(|error| {
                 matches!(error.raw_os_error(), Some(EMFILE | ENFILE))

@@ -88,12 +88,24 @@ impl ShardStore {
         }
     }
 
+    /// Opens the database in `folder`, of a node that does not run, to look into it.
+    ///
+    /// *Errors:* [`StoreError::NoDatabase`] where there is none; [`StoreError::Locked`] while a node
+    /// has it open.
+    pub fn open_existing(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
+        // The first file that a new database gets.
+        if !folder.join("version").is_file() {
+            return Err(StoreError::NoDatabase);
+        }
+        Self::open_database(folder, config)
+    }
+
     fn open_database(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
         let db = config
             .database(folder)
             .open()
             .map_err(|error| match error {
-                fjall::Error::Locked => StoreError::Locked(folder.to_owned()),
+                fjall::Error::Locked => StoreError::Locked,
                 error => error.into(),
             })?;
         let entries = db.keyspace("entries", || config.scanned())?;

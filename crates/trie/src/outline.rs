@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use ketch_types::{KeyRange, NodeHash, StateRoot};
 use thiserror::Error;
 
@@ -104,6 +106,27 @@ impl Outline {
         Self::trace(reader.top(), cut, |known, commit| {
             cursor.find(known, commit)
         })
+    }
+
+    /// The outline of the state with `top`, from its inner nodes, as [`StateBuilder`] hands them out:
+    /// at least those of more than `cut` bytes; none if one of these is missing.
+    ///
+    /// [`StateBuilder`]: crate::StateBuilder
+    pub fn of_nodes(
+        top: Option<Commit>,
+        cut: u32,
+        nodes: &BTreeMap<Prefix, Children>,
+    ) -> Option<Self> {
+        let node_at = |known: &Prefix, _: &Commit| {
+            let first = nodes
+                .range(known..)
+                .next()
+                .filter(|(prefix, _)| known.covers(prefix));
+            first
+                .map(|(prefix, children)| (prefix.clone(), *children))
+                .ok_or(())
+        };
+        Self::trace(top, cut, node_at).ok()
     }
 
     /// The size down to which nodes are opened. *Units:* bytes.
