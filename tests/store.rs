@@ -318,7 +318,11 @@ fn sample(name: &str, count: usize) -> Items {
 /// The sample with every `every`th value another one.
 fn varied(items: &Items, name: &str, every: usize) -> Items {
     let mut items = items.clone();
-    for (at, (_, value)) in items.iter_mut().enumerate().filter(|(at, _)| at % every == 0) {
+    for (at, (_, value)) in items
+        .iter_mut()
+        .enumerate()
+        .filter(|(at, _)| at % every == 0)
+    {
         *value = noise(&format!("{name} {at}"), value.len());
     }
     items

@@ -8,3 +8,6 @@
 
 mod commitment;
 mod reference;
+mod state_tool;
+mod store;
+mod tidy;

@@ -17,7 +17,10 @@ enum Step {
     /// A window is begun and given up, after which nothing vouches for its range.
     Spoil { target: usize },
     /// The head moves on, if there is one.
-    Commit { changes: Vec<Change>, ends_epoch: bool },
+    Commit {
+        changes: Vec<Change>,
+        ends_epoch: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -86,7 +89,10 @@ impl Life {
                 let is_part = target.manifest.part(parts.start).is_some();
                 assert_eq!(spoiled.is_err(), is_part, "{spoiled:?}");
             }
-            Step::Commit { changes, ends_epoch } => {
+            Step::Commit {
+                changes,
+                ends_epoch,
+            } => {
                 if self.store().head().is_some() {
                     let mut items = scanned(self.store());
                     commit(self.store(), &change(&mut items, changes), *ends_epoch);
@@ -172,7 +178,11 @@ fn from_an_old_version_only_the_changed_parts_are_missing() {
     let held = store.reconcile(&target.manifest).unwrap();
     assert_eq!(held, expected);
     let missing = held.complement();
-    assert!((1..=4).contains(&missing.len()), "{missing:?} of {}", target.count());
+    assert!(
+        (1..=4).contains(&missing.len()),
+        "{missing:?} of {}",
+        target.count()
+    );
     for window in Dice(2).windows(&missing) {
         target.apply(&store, &window).unwrap();
     }
@@ -252,7 +262,10 @@ fn a_range_that_nothing_vouches_for_is_believed_after_it_was_read() {
     let store = open(folder.path());
     a.apply(&store, &(1..5)).unwrap();
     let spoiled = store.apply(&a.manifest, indices(&(2..4)), []);
-    assert!(matches!(spoiled, Err(StoreError::MissingPart(PartIndex(2)))));
+    assert!(matches!(
+        spoiled,
+        Err(StoreError::MissingPart(PartIndex(2)))
+    ));
     let parts = |set: PartSet| set.iter().map(|part| part.0).collect::<Vec<_>>();
     assert_eq!(parts(store.held(&a.manifest)), [1, 4]);
     drop(store);

@@ -132,7 +132,9 @@ fn a_window_of_the_wrong_parts_is_refused_and_changes_no_entry() {
         ("missing altogether", 1..4, Vec::new()),
     ];
     for (name, window, parts) in refused {
-        let error = store.apply(&target.manifest, indices(&window), parts).unwrap_err();
+        let error = store
+            .apply(&target.manifest, indices(&window), parts)
+            .unwrap_err();
         let missing = name == "past the end" || name.starts_with("missing");
         match error {
             StoreError::MissingPart(_) => assert!(missing, "{name}"),
@@ -153,7 +155,9 @@ fn a_window_without_parts_does_nothing() {
     let store = open(folder.path());
     let past = target.count()..target.count() + 3;
     for window in [2..2, past] {
-        store.apply(&target.manifest, indices(&window), Vec::new()).unwrap();
+        store
+            .apply(&target.manifest, indices(&window), Vec::new())
+            .unwrap();
     }
     assert!(scanned(&store).is_empty() && store.held(&target.manifest).is_empty());
 }
@@ -215,7 +219,10 @@ fn an_import_out_of_order_leaves_an_empty_store() {
     let refused = store.import(entries, CUT).unwrap_err();
     let at_two = matches!(
         refused,
-        StoreError::Import { at: 2, error: BuildError::Order }
+        StoreError::Import {
+            at: 2,
+            error: BuildError::Order
+        }
     );
     assert!(at_two, "{refused}");
     assert!(store.head().is_none() && scanned(&store).is_empty());

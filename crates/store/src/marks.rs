@@ -52,7 +52,7 @@ impl Marks {
             let ends_behind = range
                 .high
                 .as_ref()
-                .filter(|high| mark.high.as_ref().is_none_or(|mark_high| mark_high > high));
+                .filter(|high| mark.high.as_ref().is_none_or(|mark_high| mark_high > *high));
             let behind = ends_behind.map(|high| (high.clone(), mark));
             changes.push((low, None));
             changes.extend(

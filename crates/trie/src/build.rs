@@ -362,3 +362,35 @@ fn close<B: OpenBytes>(open: &mut B, open_bytes: &mut u64, subtree: &mut Subtree
 fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entry::ENTRY_BYTES_MAX;
+
+    proptest! {
+        #[test]
+        fn a_builder_holds_less_than_two_buckets_and_one_entry(
+            values in vec(prop_oneof![4 => 0_usize..300, 2 => 0_usize..9_000, 1 => 0_usize..90_000], 1..300),
+            deep in any::<bool>(),
+        ) {
+            let mut builder = StateBuilder::new(|_, _| {});
+            let bucket = in_memory(BUCKET_BYTES);
+            for (i, value_bytes) in values.into_iter().enumerate() {
+                // Either every key parts from all after it at the same depth, or ever deeper.
+                let key = if deep { vec![0xff; i + 1] } else { vec![u8::try_from(i % 255).unwrap(); i + 1] };
+                if builder.push(&key, &vec![0; value_bytes]).is_err() {
+                    continue;
+                }
+                let open = &builder.nodes.open;
+                prop_assert!(builder.nodes.open_bytes <= BUCKET_BYTES);
+                prop_assert_eq!(open.bytes.len() - open.closed, in_memory(builder.nodes.open_bytes));
+                prop_assert!(open.bytes.len() < 2 * bucket + ENTRY_BYTES_MAX);
+                prop_assert!(open.bytes.len() < 2 * bucket + 100_000);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Disks that give back other bytes than were written.
+
+use std::fs;
+use std::path::PathBuf;
+
+use ketch_store::StoreError;
+use tempfile::TempDir;
+
+use super::*;
+
+fn files_in(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_in(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The largest table, which holds entries.
+fn table_of_entries(folder: &Path) -> PathBuf {
+    let mut files = Vec::new();
+    files_in(folder, &mut files);
+    files.retain(|path| {
+        path.parent()
+            .is_some_and(|folder| folder.ends_with("tables"))
+    });
+    let bytes = |path: &PathBuf| fs::metadata(path).unwrap().len();
+    files.into_iter().max_by_key(bytes).unwrap()
+}
+
+fn is_damage(error: &StoreError) -> bool {
+    let damaged = matches!(
+        error,
+        StoreError::Damaged(_) | StoreError::DamagedPart { .. }
+    );
+    damaged || matches!(error, StoreError::Database(_))
+}
+
+#[test]
+fn a_flipped_byte_among_the_entries_is_noticed_and_never_served() {
+    let folder = TempDir::new().unwrap();
+    let target = Target::new(sample("state", 60));
+    let store = open(folder.path());
+    target.apply(&store, &(0..target.count())).unwrap();
+    target.complete(&store, 0).unwrap();
+    drop(store);
+    let table = table_of_entries(folder.path());
+    let good = fs::read(&table).unwrap();
+    assert!(good.len() > 100_000, "{} bytes", good.len());
+    for place in (0..24).map(|at| at * (good.len() - 30_000) / 24 + 77) {
+        let mut bad = good.clone();
+        bad[place] ^= 1 << (place % 8);
+        fs::write(&table, bad).unwrap();
+        let store = open(folder.path());
+        let view = store.epoch(Epoch(0)).unwrap();
+        let mut noticed = 0;
+        for index in 0..target.count() {
+            match view.part(PartIndex(index)) {
+                Ok(part) => assert!(part.payload() == target.payload(index), "part {index}"),
+                Err(error) => {
+                    assert!(is_damage(&error), "{error:?}");
+                    noticed += 1;
+                }
+            }
+        }
+        assert!(
+            (1..=3).contains(&noticed),
+            "{noticed} parts for a flip at {place}"
+        );
+        drop(view);
+        drop(store);
+    }
+    fs::write(&table, good).unwrap();
+    assert_holds(&open(folder.path()), &target.items);
+}
+
+#[test]
+fn a_chunk_is_not_committed_onto_damaged_entries() {
+    let folder = TempDir::new().unwrap();
+    let target = Target::new(sample("state", 60));
+    let store = open(folder.path());
+    target.apply(&store, &(0..target.count())).unwrap();
+    target.complete(&store, 0).unwrap();
+    // A write into every bucket.
+    let writes = writes_of(target.items.keys().map(|key| (key, None)));
+    let root = root_after(&store, &writes);
+    drop(store);
+    let table = table_of_entries(folder.path());
+    let mut bytes = fs::read(&table).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&table, bytes).unwrap();
+    let store = open(folder.path());
+    let head = store.head();
+    let chunk = Chunk {
+        height: Height(1),
+        writes: &writes,
+        root,
+        next_epoch_cut: None,
+    };
+    let error = store.commit(chunk).unwrap_err();
+    assert!(is_damage(&error), "{error:?}");
+    assert_eq!(store.head(), head);
+}
