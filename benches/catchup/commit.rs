@@ -53,7 +53,7 @@ pub(crate) fn random_puts(options: &Options) {
 
 fn open(folder: &Path) -> ShardStore {
     let config = StoreConfig {
-        block_cache_bytes: 512 << 20,
+        block_cache_bytes: 2 << 30,
         ..StoreConfig::default()
     };
     ShardStore::open(folder, config).expect("a store").store

@@ -157,7 +157,7 @@ pub(super) fn writes_at(items: &mut Items, height: Height) -> (Writes, bool) {
             vec![height.0 as u8; 2_000],
         ),
     ];
-    (change(items, &changes), height.0 % 5 == 0)
+    (change(items, &changes), height.0.is_multiple_of(5))
 }
 
 /// Commits one chunk after the other, without end.

@@ -242,7 +242,7 @@ fn a_crash_while_a_chunk_is_written_leaves_all_of_it_or_nothing() {
     ];
     let writes = change(&mut new, &changes);
     let folders = torn(before.path(), room.path(), 30, |store| {
-        commit(store, &writes, true)
+        commit(store, &writes, true);
     });
     let mut done = 0;
     for folder in &folders {

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ketch_trie::{PackedPart, Packing, VerifiedPart};
 use ketch_types::{Epoch, PartHash};
 use thiserror::Error;
 
-/// What a cached file begins with: format, packing, and the BLAKE3 hash of the rest.
+/// What a cached file begins with: format, packing, and the BLAKE3 hash of packing and part.
 const MAGIC: &[u8; 4] = b"KPC1";
 const HEADER_BYTES: usize = MAGIC.len() + 1 + 32;
 
@@ -25,6 +26,8 @@ pub struct PartCache {
     folder: PathBuf,
     bytes_max: u64,
     index: Mutex<Index>,
+    /// How many files were begun, so that two threads never write the same one.
+    writes: AtomicU64,
 }
 
 /// Why the cache did not do what it was asked; serving goes on without it.
@@ -86,6 +89,7 @@ impl PartCache {
             folder: folder.to_owned(),
             bytes_max,
             index: Mutex::new(index),
+            writes: AtomicU64::new(0),
         };
         cache.evict(None)?;
         Ok(cache)
@@ -169,7 +173,8 @@ impl PartCache {
     /// Writes a file under another name and renames it, so that a reader sees all of it or nothing.
     fn write(&self, hash: PartHash, packed: &PackedPart) -> Result<(), CacheError> {
         let path = self.path_of(hash);
-        let partial = path.with_extension(PARTIAL_SUFFIX);
+        let nth = self.writes.fetch_add(1, Ordering::Relaxed);
+        let partial = path.with_extension(format!("{nth}.{PARTIAL_SUFFIX}"));
         let write = || {
             fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
             let mut file = File::create(&partial)?;
@@ -186,10 +191,14 @@ impl PartCache {
 
     /// Removes parts, oldest epochs first, until the rest is within the bound; never `kept`.
     fn evict(&self, kept: Option<PartHash>) -> Result<(), CacheError> {
-        while let Some(hash) = self.index().excess(self.bytes_max, kept) {
-            self.remove(hash)?;
+        loop {
+            // Not in the head of the loop, where the index would stay locked while it runs.
+            let excess = self.index().excess(self.bytes_max, kept);
+            match excess {
+                Some(hash) => self.remove(hash)?,
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     fn path_of(&self, hash: PartHash) -> PathBuf {
@@ -234,7 +243,10 @@ fn header(packed: &PackedPart) -> Vec<u8> {
         Packing::Raw => 0,
         Packing::Lz4 => 1,
     };
-    let hash = blake3::hash(&packed.bytes);
+    let hash = blake3::Hasher::new()
+        .update(&[packing])
+        .update(&packed.bytes)
+        .finalize();
     [&MAGIC[..], &[packing], hash.as_bytes()].concat()
 }
 

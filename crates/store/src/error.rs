@@ -111,7 +111,7 @@ impl StoreError {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            kind if means_no_room(kind) => Self::DiskFull,
             _ => Self::File { path, error },
         }
     }
@@ -139,12 +139,17 @@ impl From<fjall::Error> for StoreError {
         if matches!(error, fjall::Error::Poisoned) {
             return Self::Stopped;
         }
-        let kind = io_error(&error).map(io::Error::kind);
-        match kind {
-            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Self::DiskFull,
+        match io_error(&error).map(io::Error::kind) {
+            Some(kind) if means_no_room(kind) => Self::DiskFull,
             _ => Self::Database(Box::new(error)),
         }
     }
+}
+
+/// A full disk, a quota, or a limit on the size of files: there is no room for what is written.
+fn means_no_room(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(kind, StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 fn io_error(error: &fjall::Error) -> Option<&io::Error> {

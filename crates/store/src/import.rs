@@ -25,6 +25,8 @@ impl ShardStore {
         if self.head().is_some() || view.entries_in(&KeyRange::ALL).next().is_some() {
             return Err(StoreError::NotEmpty);
         }
+        // An import that was cut short leaves inner nodes, which are of no state.
+        self.ingest_nodes(&KeyRange::ALL, &[])?;
         let top = self.import_entries(entries)?;
         let head = Head {
             epoch: Epoch(0),

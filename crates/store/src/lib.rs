@@ -23,6 +23,7 @@ mod chunk;
 mod config;
 mod epoch;
 mod error;
+mod folder;
 mod import;
 mod marks;
 mod reconcile;

@@ -91,10 +91,9 @@ impl ShardStore {
         self.put_head(&mut batch, None);
         let changes = state.marks.set(&KeyRange::ALL, head.root());
         self.put_marks(&mut batch, changes);
-        self.write(batch)?;
+        self.drop_epochs(&mut state, batch, None)?;
         state.head = None;
-        drop(state);
-        self.drop_epochs_before(ketch_types::Epoch(u64::MAX))
+        Ok(())
     }
 
     /// Replaces inner nodes and marks what they stand over as held, in one batch.

@@ -3,6 +3,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::StoreError;
+use crate::folder::{beside, move_aside};
 
 /// How often a database may fail to open, by an error or by taking the process with it, before its
 /// folder is moved aside.
@@ -66,24 +67,4 @@ fn read_count(file: &Path) -> Result<u32, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(StoreError::file(file)(error)),
     }
-}
-
-/// Moves a folder to the first free name beside it, so that nothing is ever deleted.
-fn move_aside(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let names = (1..=u32::MAX).map(|n| beside(folder, &format!("damaged-{n}")));
-    let Some(free) = names.into_iter().find(|name| !name.exists()) else {
-        return Ok(None);
-    };
-    match fs::rename(folder, &free) {
-        Ok(()) => Ok(Some(free)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::file(folder)(error)),
-    }
-}
-
-fn beside(folder: &Path, suffix: &str) -> PathBuf {
-    let mut name = folder.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    PathBuf::from(name)
 }

@@ -8,6 +8,7 @@ use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use ketch_trie::{Manifest, StateReader};
 use ketch_types::Epoch;
 
+use crate::folder::{has_database, make_database};
 use crate::marks::{MarkChange, Marks};
 use crate::record::{Head, decode_mark, decode_outline, encode_mark, encode_outline};
 use crate::sentinel::Sentinel;
@@ -72,9 +73,15 @@ impl ShardStore {
     ///
     /// *Errors:* [`StoreError::Locked`] if another process has it open; what the disk says.
     pub fn open(folder: &Path, config: StoreConfig) -> Result<Opened, StoreError> {
-        fs::create_dir_all(folder).map_err(StoreError::file(folder))?;
+        let parent = folder.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(StoreError::file(parent))?;
         let (sentinel, moved_aside) = Sentinel::announce(folder)?;
-        match Self::open_database(folder, config) {
+        let made = if has_database(folder) {
+            Ok(())
+        } else {
+            make_database(folder, &config)
+        };
+        match made.and_then(|()| Self::open_database(folder, config)) {
             Ok(store) => {
                 sentinel.withdraw()?;
                 Ok(Opened { store, moved_aside })
@@ -93,11 +100,11 @@ impl ShardStore {
     /// *Errors:* [`StoreError::NoDatabase`] where there is none; [`StoreError::Locked`] while a node
     /// has it open.
     pub fn open_existing(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
-        // The first file that a new database gets.
-        if !folder.join("version").is_file() {
-            return Err(StoreError::NoDatabase);
+        if has_database(folder) {
+            Self::open_database(folder, config)
+        } else {
+            Err(StoreError::NoDatabase)
         }
-        Self::open_database(folder, config)
     }
 
     fn open_database(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
@@ -159,19 +166,29 @@ impl ShardStore {
     /// Forgets the starts of all epochs before `epoch`.
     pub fn drop_epochs_before(&self, epoch: Epoch) -> Result<(), StoreError> {
         self.check_running()?;
-        let mut state = self.state();
-        let kept = state.manifests.split_off(&epoch);
-        let dropped = std::mem::replace(&mut state.manifests, kept);
-        let kept = state.histories.split_off(&epoch);
-        let histories = std::mem::replace(&mut state.histories, kept);
-        let mut batch = self.batch();
-        for epoch in dropped.into_keys() {
-            batch.remove(&self.meta, manifest_key(epoch));
+        self.drop_epochs(&mut self.state(), self.batch(), Some(epoch))
+    }
+
+    /// Writes `batch`, and in it forgets the starts of all epochs before `kept_from`, or of all.
+    pub(crate) fn drop_epochs(
+        &self,
+        state: &mut State,
+        mut batch: OwnedWriteBatch,
+        kept_from: Option<Epoch>,
+    ) -> Result<(), StoreError> {
+        let is_kept = |epoch: &Epoch| kept_from.is_some_and(|first| first <= *epoch);
+        for epoch in state.manifests.keys().filter(|epoch| !is_kept(epoch)) {
+            batch.remove(&self.meta, manifest_key(*epoch));
         }
         self.write(batch)?;
-        // A history without a manifest is never read, so a crash in between leaves nothing amiss.
+        state.manifests.retain(|epoch, _| is_kept(epoch));
+        // A history that no manifest needs is removed by the next opening if a crash comes first.
+        let kept = kept_from
+            .map(|first| state.histories.split_off(&first))
+            .unwrap_or_default();
+        let dropped = std::mem::replace(&mut state.histories, kept);
         self.guard(
-            histories
+            dropped
                 .into_values()
                 .try_for_each(|history| self.db.delete_keyspace(history).map_err(StoreError::from)),
         )

@@ -52,13 +52,15 @@ impl ShardStore {
         height: Height,
     ) -> Result<(), StoreError> {
         self.check_running()?;
-        if manifest.part_count() == 0 {
+        let missing = self.held(manifest).complement().len();
+        if missing > 0 {
+            return Err(StoreError::Incomplete { missing });
+        }
+        let is_head = self
+            .head()
+            .is_some_and(|head| head.root() == manifest.root());
+        if manifest.part_count() == 0 && !is_head {
             self.replace_with_nothing()?;
-        } else {
-            let missing = self.held(manifest).complement().len();
-            if missing > 0 {
-                return Err(StoreError::Incomplete { missing });
-            }
         }
         let mut state = self.state();
         let head = Head {
@@ -136,7 +138,7 @@ impl ShardStore {
     }
 
     /// Writes `nodes`, in order, over all inner nodes that begin in `range`.
-    fn ingest_nodes(
+    pub(crate) fn ingest_nodes(
         &self,
         range: &KeyRange,
         nodes: &[(Prefix, Children)],
