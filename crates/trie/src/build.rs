@@ -82,9 +82,6 @@ pub(crate) struct Bucket {
     pub(crate) commit: Commit,
 }
 
-/// How many closed bytes a buffer keeps before it makes room: a bucket's worth.
-const CLOSED_BYTES_MAX: usize = 16_384;
-
 /// Open bytes that are copied in as they come.
 #[derive(Default)]
 pub(crate) struct Buffer {
@@ -93,6 +90,20 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// Adds the encodings of some entries behind all others.
+    pub(crate) fn append_run(&mut self, encoded: &[u8]) {
+        self.make_room();
+        self.bytes.extend_from_slice(encoded);
+    }
+
+    /// Forgets closed bytes, a bucket's worth at a time.
+    fn make_room(&mut self) {
+        if self.closed as u64 > BUCKET_BYTES {
+            self.bytes.drain(..self.closed);
+            self.closed = 0;
+        }
+    }
+
     /// Puts `entries` before the last `behind` bytes.
     pub(crate) fn insert(&mut self, entries: &[u8], behind: usize) {
         let at = self.bytes.len().saturating_sub(behind);
@@ -104,10 +115,7 @@ impl OpenBytes for Buffer {
     type Error = Infallible;
 
     fn append(&mut self, entry: &Entry<'_>) {
-        if self.closed > CLOSED_BYTES_MAX {
-            self.bytes.drain(..self.closed);
-            self.closed = 0;
-        }
+        self.make_room();
         entry.encode(&mut self.bytes);
     }
 
@@ -193,6 +201,29 @@ impl<B: OpenBytes> NodeBuilder<B> {
             form: Form::Open,
         };
         self.follow(entry.key, subtree);
+        Ok(())
+    }
+
+    /// Adds all keys that start with some prefix, which together are at most one bucket: so many
+    /// entries and bytes, which `append` adds to what is open.
+    pub(crate) fn run(
+        &mut self,
+        (entries, bytes): (u64, u64),
+        append: impl FnOnce(&mut B),
+        last_key: &[u8],
+        common_bits: usize,
+        sink: &mut impl FnMut(Prefix, Children),
+    ) -> Result<(), B::Error> {
+        self.rest(common_bits, sink)?;
+        append(&mut self.open);
+        self.follow(
+            last_key,
+            Subtree {
+                entries,
+                bytes,
+                form: Form::Open,
+            },
+        );
         Ok(())
     }
 

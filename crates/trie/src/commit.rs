@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::iter::Peekable;
 use std::ops::{ControlFlow, Range};
 
 use ketch_types::{KeyRange, NodeHash, StateRoot};
@@ -7,7 +6,7 @@ use ketch_types::{KeyRange, NodeHash, StateRoot};
 use crate::build::{Bucket, Buffer, NodeBuilder, OpenBytes};
 use crate::descent::Descent;
 use crate::entry::{Entries, Entry, EntryError};
-use crate::node::{Children, Commit, bucket_hash, inner_body_bytes, state_root};
+use crate::node::{BUCKET_BYTES, Children, Commit, bucket_hash, inner_body_bytes, state_root};
 use crate::prefix::Prefix;
 use crate::state::{NodeCursor, ReadError, StateReader};
 
@@ -148,14 +147,9 @@ impl<'a, R: StateReader> Committer<'a, R> {
         while let Some((commit, writes)) = descent.next() {
             self.visit(&mut descent, commit, writes)?;
         }
-        let Made {
-            nodes,
-            bytes_hashed,
-        } = &mut self.made;
-        let top = self.builder.finish(&mut |prefix, children| {
-            *bytes_hashed += inner_body_bytes(prefix.bits()) as u64;
-            nodes.push((prefix, children));
-        })?;
+        let top = self
+            .builder
+            .finish(&mut |prefix, children| self.made.add(prefix, children))?;
         Ok(self.committed(top))
     }
 
@@ -196,7 +190,9 @@ impl<'a, R: StateReader> Committer<'a, R> {
             return self.take_over(descent.path().clone(), commit, before, after);
         }
         if !commit.is_inner() {
-            return self.open_bucket(descent.path(), &commit, writes);
+            self.put(before)?;
+            self.open_bucket(descent.path(), &commit, inside)?;
+            return self.put(after);
         }
         let (prefix, children) = self.cursor.find(descent.path(), &commit)?;
         self.nodes_read += 1;
@@ -261,7 +257,7 @@ impl<'a, R: StateReader> Committer<'a, R> {
         self.builder.entry(&entry, common_bits, sink)
     }
 
-    /// Adds a bucket's entries, merged with the writes in and beside it.
+    /// Adds a bucket's entries with the writes into it.
     fn open_bucket(
         &mut self,
         place: &Prefix,
@@ -269,34 +265,62 @@ impl<'a, R: StateReader> Committer<'a, R> {
         writes: Range<usize>,
     ) -> Result<(), ReadError<R::Error>> {
         let old = self.builder.open.load(place, commit)?;
-        let mut old = Entries::new(&old).map_while(Result::ok).peekable();
-        for at in writes {
-            let Some((key, value)) = self.writes.get(at).copied() else {
-                break;
-            };
-            self.entries_below(&mut old, key)?;
-            if let Some(replaced) = old.next_if(|entry| entry.key == key)
-                && let Some(slot) = self.replaced.get_mut(at)
-            {
-                *slot = Some(replaced.value.to_vec());
-            }
-            if let Some(value) = value {
-                self.entry(Entry { key, value })?;
-            }
+        let inside = self.writes.get(writes.clone()).unwrap_or_default();
+        let replaced = self.replaced.get_mut(writes).unwrap_or_default();
+        let new = merge(&old, inside, replaced);
+        let mut entries = Entries::new(&new).map_while(Result::ok);
+        if new.len() as u64 > BUCKET_BYTES {
+            return entries.try_for_each(|entry| self.entry(entry));
         }
-        old.try_for_each(|entry| self.entry(entry))
+        // What fits a bucket is one, whatever lies in it: no separator inside it is of use.
+        let Some(first) = entries.next() else {
+            return Ok(());
+        };
+        let (count, last) = entries.fold((1, first), |(count, _), entry| (count + 1, entry));
+        let common_bits = self.builder.rise_to(first.key).unwrap_or(0);
+        let append = |open: &mut StateBytes<'_, R>| open.buffer.append_run(&new);
+        let sink = &mut |prefix, children| self.made.add(prefix, children);
+        self.builder.run(
+            (count, new.len() as u64),
+            append,
+            last.key,
+            common_bits,
+            sink,
+        )
     }
+}
 
-    fn entries_below<'b>(
-        &mut self,
-        old: &mut Peekable<impl Iterator<Item = Entry<'b>>>,
-        end: &[u8],
-    ) -> Result<(), ReadError<R::Error>> {
-        while let Some(entry) = old.next_if(|entry| entry.key < end) {
-            self.entry(entry)?;
+/// The encodings of a bucket's entries after some writes; `replaced` are the values that they hit.
+fn merge(old: &[u8], writes: &[Write<'_>], replaced: &mut [Option<Vec<u8>>]) -> Vec<u8> {
+    let mut new = Vec::with_capacity(old.len());
+    let mut rest = old;
+    for ((key, value), replaced) in writes.iter().zip(replaced) {
+        let (below, from_key) = rest
+            .split_at_checked(bytes_below(rest, key))
+            .unwrap_or((rest, &[]));
+        new.extend_from_slice(below);
+        rest = from_key;
+        if let Ok((entry, after)) = Entry::decode(rest)
+            && entry.key == *key
+        {
+            *replaced = Some(entry.value.to_vec());
+            rest = after;
         }
-        Ok(())
+        if let Some(value) = value {
+            Entry { key, value }.encode(&mut new);
+        }
     }
+    new.extend_from_slice(rest);
+    new
+}
+
+/// How many bytes the entries below `key` take.
+fn bytes_below(encoded: &[u8], key: &[u8]) -> usize {
+    let entries = Entries::new(encoded).map_while(Result::ok);
+    entries
+        .take_while(|entry| entry.key < key)
+        .map(|entry| entry.bytes())
+        .sum()
 }
 
 impl Made {
