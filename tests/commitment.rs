@@ -19,9 +19,7 @@ use crate::reference::{Entries as Items, Model};
 /// The state of these entries, committed in one batch.
 pub(crate) fn state_of(items: &Items) -> MemoryState {
     let mut state = MemoryState::default();
-    state
-        .commit(&writes_of(items.iter().map(|(k, v)| (k, Some(v)))))
-        .unwrap();
+    state.commit(&writes_of(items.iter().map(|(k, v)| (k, Some(v))))).unwrap();
     state
 }
 
@@ -53,10 +51,7 @@ pub(crate) fn built(items: &Items) -> (Option<Commit>, BTreeMap<Prefix, Children
 }
 
 pub(crate) fn nodes_of(state: &MemoryState) -> BTreeMap<Prefix, Children> {
-    state
-        .nodes(&Prefix::default())
-        .map(Result::unwrap)
-        .collect()
+    state.nodes(&Prefix::default()).map(Result::unwrap).collect()
 }
 
 pub(crate) fn entries_of(state: &MemoryState) -> Items {
@@ -95,9 +90,7 @@ pub(crate) fn checked(
 }
 
 pub(crate) fn part_range(manifest: &Manifest, index: u32) -> KeyRange {
-    manifest
-        .range(PartIndex(index)..PartIndex(index + 1))
-        .unwrap()
+    manifest.range(PartIndex(index)..PartIndex(index + 1)).unwrap()
 }
 
 /// Asserts that everything that can be asked of the state is what the reference model says.
@@ -106,35 +99,16 @@ pub(crate) fn assert_agrees(state: &MemoryState, model: &Model, cut: u32) {
     let outline = Outline::of_state(state, cut).unwrap();
     assert_eq!(outline.opening().to_vec(), model.opening());
     assert_eq!(outline.records(), model.records(u64::from(cut)));
-    let received = checked(
-        state.root(),
-        cut,
-        &model.opening(),
-        &model.records(u64::from(cut)),
-        7,
-    )
-    .unwrap();
+    let received =
+        checked(state.root(), cut, &model.opening(), &model.records(u64::from(cut)), 7).unwrap();
     assert_eq!(received, outline);
 
     let manifest = Manifest::new(outline).unwrap();
     let parts = model.parts(u64::from(cut));
     assert_eq!(manifest.parts().len(), parts.len());
     for (i, (part, expected)) in manifest.parts().iter().zip(&parts).enumerate() {
-        let found = (
-            *part.hash().as_bytes(),
-            part.entries(),
-            part.bytes(),
-            part.node_count(),
-        );
-        assert_eq!(
-            found,
-            (
-                expected.hash,
-                expected.entries,
-                expected.bytes,
-                expected.nodes
-            )
-        );
+        let found = (*part.hash().as_bytes(), part.entries(), part.bytes(), part.node_count());
+        assert_eq!(found, (expected.hash, expected.entries, expected.bytes, expected.nodes));
         assert_eq!(part.low(), expected.low);
         let range = part_range(&manifest, i as u32);
         let payload = payload_of(state, &range);

@@ -89,12 +89,7 @@ impl Mutation {
     ) -> [u8; HASH_BYTES] {
         let edge_only = self == Mutation::EdgeInsteadOfPrefix;
         let covered = if edge_only { &prefix[known..] } else { prefix };
-        let body = [
-            u16le(prefix.len()),
-            pack(covered),
-            commit_bytes(left),
-            commit_bytes(right),
-        ];
+        let body = [u16le(prefix.len()), pack(covered), commit_bytes(left), commit_bytes(right)];
         keyed("ketch.v1.inner", &body.concat())
     }
 }
@@ -107,14 +102,8 @@ pub(crate) fn killed_by(mutation: Mutation) -> Vec<String> {
         let outlines = case.outlines.iter();
         outlines.filter_map(move |outline| outline_killer(&model, case, outline, mutation))
     });
-    let writes = vectors
-        .writes
-        .iter()
-        .filter_map(|case| write_killer(case, mutation));
-    let refused = vectors
-        .refused
-        .iter()
-        .filter_map(|case| refused_killer(case, mutation));
+    let writes = vectors.writes.iter().filter_map(|case| write_killer(case, mutation));
+    let refused = vectors.refused.iter().filter_map(|case| refused_killer(case, mutation));
     states.chain(writes).chain(refused).collect()
 }
 
@@ -126,13 +115,8 @@ fn outline_killer(
 ) -> Option<String> {
     let cut = case.cut;
     let parts = model.parts(cut);
-    let payloads: Vec<_> = (0..parts.len())
-        .map(|part| model.payload(cut, part))
-        .collect();
-    let sizes: Vec<_> = payloads
-        .iter()
-        .map(|payload| payload.len() as u64)
-        .collect();
+    let payloads: Vec<_> = (0..parts.len()).map(|part| model.payload(cut, part)).collect();
+    let sizes: Vec<_> = payloads.iter().map(|payload| payload.len() as u64).collect();
     let digest = blake3::hash(&payloads.concat());
     let checked = check_outline(&case.root, cut, &case.opening, &case.records, mutation);
     let agreements = [
@@ -160,10 +144,7 @@ fn write_killer(case: &WriteCase, mutation: Mutation) -> Option<String> {
 fn refused_killer(case: &RefusedCase, mutation: Mutation) -> Option<String> {
     let checked = check_outline(&case.root, case.cut, &case.opening, &case.records, mutation);
     let agreements = [("verdict", checked == Err(case.refused))];
-    killer(
-        &format!("refused outline `{}` of `{}`", case.name, case.state),
-        &agreements,
-    )
+    killer(&format!("refused outline `{}` of `{}`", case.name, case.state), &agreements)
 }
 
 fn killer(name: &str, agreements: &[(&str, bool)]) -> Option<String> {

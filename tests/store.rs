@@ -44,10 +44,7 @@ struct Target {
 impl Target {
     fn new(items: Items) -> Self {
         let outline = Outline::of_state(&state_of(&items), CUT).unwrap();
-        Self {
-            items,
-            manifest: Manifest::new(outline).unwrap(),
-        }
+        Self { items, manifest: Manifest::new(outline).unwrap() }
     }
 
     fn count(&self) -> u32 {
@@ -208,12 +205,7 @@ fn commit(store: &ShardStore, writes: &Writes, ends_epoch: bool) {
     let root = root_after(store, writes);
     let height = store.head().unwrap().height.next();
     let next_epoch_cut = ends_epoch.then_some(CUT);
-    let chunk = Chunk {
-        height,
-        writes,
-        root,
-        next_epoch_cut,
-    };
+    let chunk = Chunk { height, writes, root, next_epoch_cut };
     store.commit(chunk).unwrap();
 }
 
@@ -298,10 +290,7 @@ fn config(cases: u32) -> ProptestConfig {
 /// Bytes without a pattern, the same for the same name.
 fn noise(name: &str, bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
-    blake3::Hasher::new()
-        .update(name.as_bytes())
-        .finalize_xof()
-        .fill(&mut noise);
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut noise);
     noise
 }
 
@@ -318,11 +307,7 @@ fn sample(name: &str, count: usize) -> Items {
 /// The sample with every `every`th value another one.
 fn varied(items: &Items, name: &str, every: usize) -> Items {
     let mut items = items.clone();
-    for (at, (_, value)) in items
-        .iter_mut()
-        .enumerate()
-        .filter(|(at, _)| at % every == 0)
-    {
+    for (at, (_, value)) in items.iter_mut().enumerate().filter(|(at, _)| at % every == 0) {
         *value = noise(&format!("{name} {at}"), value.len());
     }
     items

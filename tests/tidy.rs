@@ -14,36 +14,12 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("store", &["types", "trie"]),
     ("net", &["types", "wire"]),
     ("devnet", &["types", "trie", "ledger"]),
-    (
-        "sim",
-        &["types", "trie", "wire", "ledger", "coordinator", "devnet"],
-    ),
-    (
-        "node",
-        &[
-            "types",
-            "trie",
-            "wire",
-            "ledger",
-            "coordinator",
-            "store",
-            "net",
-            "devnet",
-            "sim",
-        ],
-    ),
+    ("sim", &["types", "trie", "wire", "ledger", "coordinator", "devnet"]),
+    ("node", &["types", "trie", "wire", "ledger", "coordinator", "store", "net", "devnet", "sim"]),
 ];
 
 /// Crates without clock, randomness, threads or IO.
-const PURE: [&str; 7] = [
-    "types",
-    "trie",
-    "wire",
-    "ledger",
-    "coordinator",
-    "devnet",
-    "sim",
-];
+const PURE: [&str; 7] = ["types", "trie", "wire", "ledger", "coordinator", "devnet", "sim"];
 
 /// What a pure crate does not name. Hashed maps are absent because their order is random.
 const IMPURE_WORDS: [&str; 16] = [
@@ -66,16 +42,8 @@ const IMPURE_WORDS: [&str; 16] = [
 ];
 
 /// Dependencies that bring clocks, threads, IO or randomness with them.
-const IMPURE_DEPENDENCIES: [&str; 8] = [
-    "tokio",
-    "fjall",
-    "libp2p",
-    "rayon",
-    "rand",
-    "getrandom",
-    "tempfile",
-    "nix",
-];
+const IMPURE_DEPENDENCIES: [&str; 8] =
+    ["tokio", "fjall", "libp2p", "rayon", "rand", "getrandom", "tempfile", "nix"];
 
 /// The project's top level, beside dotfiles.
 const TOP_LEVEL: [&str; 11] = [
@@ -97,12 +65,9 @@ fn root() -> PathBuf {
 }
 
 fn crates() -> Vec<String> {
-    let folders = fs::read_dir(root().join("crates"))
-        .unwrap()
-        .map(|entry| entry.unwrap());
-    let mut names: Vec<_> = folders
-        .map(|folder| folder.file_name().into_string().unwrap())
-        .collect();
+    let folders = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap());
+    let mut names: Vec<_> =
+        folders.map(|folder| folder.file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -115,10 +80,7 @@ fn manifest(of: &str) -> toml::Table {
 /// The names in one of a manifest's dependency tables.
 fn dependencies(manifest: &toml::Table, table: &str) -> BTreeSet<String> {
     let table = manifest.get(table).and_then(toml::Value::as_table);
-    table
-        .into_iter()
-        .flat_map(|table| table.keys().cloned())
-        .collect()
+    table.into_iter().flat_map(|table| table.keys().cloned()).collect()
 }
 
 /// Every Rust file below a folder.
@@ -138,28 +100,17 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// What of a source file is not its own tests.
 fn product_code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let code = text
-        .split("#[cfg(test)]\nmod tests")
-        .next()
-        .unwrap_or_default();
-    let lines = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn every_crate_has_its_place_in_the_house() {
-    let known: BTreeSet<_> = MAY_IMPORT
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
+    let known: BTreeSet<_> = MAY_IMPORT.iter().map(|(name, _)| (*name).to_owned()).collect();
     for name in crates() {
         assert!(known.contains(&name), "crates/{name} has no place");
-        let package = manifest(&name)["package"]["name"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let package = manifest(&name)["package"]["name"].as_str().unwrap().to_owned();
         assert_eq!(package, format!("ketch-{name}"));
     }
 }
@@ -181,16 +132,10 @@ fn a_crate_imports_only_what_stands_above_it() {
 #[test]
 fn pure_crates_name_no_clock_thread_randomness_or_io() {
     let mut looked_at = 0;
-    for name in crates()
-        .into_iter()
-        .filter(|name| PURE.contains(&name.as_str()))
-    {
+    for name in crates().into_iter().filter(|name| PURE.contains(&name.as_str())) {
         let named = dependencies(&manifest(&name), "dependencies");
         for dependency in IMPURE_DEPENDENCIES {
-            assert!(
-                !named.contains(dependency),
-                "crates/{name} depends on {dependency}"
-            );
+            assert!(!named.contains(dependency), "crates/{name} depends on {dependency}");
         }
         for path in sources(&root().join("crates").join(&name).join("src")) {
             let code = product_code(&path);
@@ -208,11 +153,7 @@ fn crates_that_see_bytes_of_others_deny_panics() {
     for name in crates().into_iter().filter(|name| name != "node") {
         let page =
             fs::read_to_string(root().join("crates").join(&name).join("src/lib.rs")).unwrap();
-        for lint in [
-            "clippy::unwrap_used",
-            "clippy::expect_used",
-            "clippy::indexing_slicing",
-        ] {
+        for lint in ["clippy::unwrap_used", "clippy::expect_used", "clippy::indexing_slicing"] {
             assert!(page.contains(lint), "crates/{name} does not deny {lint}");
         }
     }
@@ -245,9 +186,6 @@ fn every_decision_stands_in_the_list_of_decisions() {
     let list = fs::read_to_string(folder.join("README.md")).unwrap();
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(
-            name == "README.md" || list.contains(&name),
-            "{name} is not listed"
-        );
+        assert!(name == "README.md" || list.contains(&name), "{name} is not listed");
     }
 }

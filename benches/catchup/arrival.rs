@@ -67,10 +67,7 @@ pub(crate) fn run(options: &Options) {
         print_share("one thread", &pregeneration[0], bound);
         print_share("two threads", &pregeneration[1], 2.0 * bound);
     }
-    println!(
-        "peak memory {} MiB, the packed parts and keys of the benchmark included",
-        peak_mib()
-    );
+    println!("peak memory {} MiB, the packed parts and keys of the benchmark included", peak_mib());
 }
 
 fn print_arrival(unpack: &Samples, verify: &Samples, ingest: &Samples, arrival: &[Samples]) {
@@ -93,9 +90,7 @@ fn print_share(name: &str, samples: &Samples, bound: f64) {
 fn unpacked(state: &BenchState, packed: &[PackedPart], index: PartIndex) -> Vec<u8> {
     let part = state.manifest.part(index).expect("a part of the state");
     let bytes = usize::try_from(part.bytes()).expect("small");
-    packed[index.0 as usize]
-        .unpack(bytes)
-        .expect("packed by us")
+    packed[index.0 as usize].unpack(bytes).expect("packed by us")
 }
 
 fn indices(state: &BenchState) -> impl Iterator<Item = PartIndex> {
@@ -112,9 +107,7 @@ fn unpack_all(state: &BenchState, packed: &[PackedPart]) -> Sample {
 }
 
 fn verify_all(state: &BenchState, packed: &[PackedPart]) -> (Vec<VerifiedPart>, Sample) {
-    let payloads: Vec<_> = indices(state)
-        .map(|index| unpacked(state, packed, index))
-        .collect();
+    let payloads: Vec<_> = indices(state).map(|index| unpacked(state, packed, index)).collect();
     sample(|| {
         let verify =
             |(index, payload)| state.manifest.verify(index, payload).expect("our own part");
@@ -123,9 +116,7 @@ fn verify_all(state: &BenchState, packed: &[PackedPart]) -> (Vec<VerifiedPart>, 
 }
 
 fn pack_all(state: &BenchState, packed: &[PackedPart]) -> Sample {
-    let payloads: Vec<_> = indices(state)
-        .map(|index| unpacked(state, packed, index))
-        .collect();
+    let payloads: Vec<_> = indices(state).map(|index| unpacked(state, packed, index)).collect();
     sample(|| {
         for payload in &payloads {
             std::hint::black_box(PackedPart::pack(payload));
@@ -135,9 +126,7 @@ fn pack_all(state: &BenchState, packed: &[PackedPart]) -> Sample {
 }
 
 fn open(folder: &Path) -> ShardStore {
-    ShardStore::open(folder, StoreConfig::default())
-        .expect("a new store")
-        .store
+    ShardStore::open(folder, StoreConfig::default()).expect("a new store").store
 }
 
 /// Windows of parts that were verified before, into a new store.
@@ -160,16 +149,12 @@ fn ingest_all(state: &BenchState, parts: Vec<VerifiedPart>) -> Sample {
                 scope.spawn(|| {
                     for (window, parts) in half {
                         let parts = parts.take().expect("taken once");
-                        store
-                            .apply(&state.manifest, window.clone(), parts)
-                            .expect("applied");
+                        store.apply(&state.manifest, window.clone(), parts).expect("applied");
                     }
                 });
             }
         });
-        store
-            .complete(&state.manifest, Epoch(0), Height(0))
-            .expect("complete");
+        store.complete(&state.manifest, Epoch(0), Height(0)).expect("complete");
     })
     .1
 }
@@ -202,16 +187,12 @@ fn fill(state: &BenchState, packed: &[PackedPart], store: &ShardStore, lanes: us
                         let payload = unpacked(state, packed, index);
                         state.manifest.verify(index, payload).expect("our own part")
                     });
-                    store
-                        .apply(&state.manifest, window.clone(), parts)
-                        .expect("applied");
+                    store.apply(&state.manifest, window.clone(), parts).expect("applied");
                 }
             });
         }
     });
-    store
-        .complete(&state.manifest, Epoch(0), Height(0))
-        .expect("complete");
+    store.complete(&state.manifest, Epoch(0), Height(0)).expect("complete");
 }
 
 fn filled(state: &BenchState, packed: &[PackedPart], folder: &Path) -> ShardStore {

@@ -18,18 +18,13 @@ const BATCH: u64 = 10_000;
 ///
 /// Cold means an empty block cache; the system's own cache of the files is as it is.
 pub(crate) fn random_puts(options: &Options) {
-    println!(
-        "\ncommits of {BATCH} random puts into {} entries",
-        options.entries
-    );
+    println!("\ncommits of {BATCH} random puts into {} entries", options.entries);
     let mut keys: Vec<_> = (0..options.entries).map(key).collect();
     keys.sort_unstable();
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
     for folder in &folders {
         let entries = keys.iter().map(|key| (key, value(key)));
-        open(folder.path())
-            .import(entries, PART_BYTES)
-            .expect("an empty store");
+        open(folder.path()).import(entries, PART_BYTES).expect("an empty store");
     }
     // The twin tells the root that a batch leads to, so that the other reads nothing before it is
     // timed.
@@ -52,10 +47,7 @@ pub(crate) fn random_puts(options: &Options) {
 }
 
 fn open(folder: &Path) -> ShardStore {
-    let config = StoreConfig {
-        block_cache_bytes: 2 << 30,
-        ..StoreConfig::default()
-    };
+    let config = StoreConfig { block_cache_bytes: 2 << 30, ..StoreConfig::default() };
     ShardStore::open(folder, config).expect("a store").store
 }
 
@@ -66,20 +58,11 @@ fn put_batch(store: &ShardStore, twin: &ShardStore, keys: &[[u8; 32]], batch: u6
         let pick = key(u64::MAX - batch * BATCH - i);
         let at = u64::from_le_bytes(*pick.first_chunk().expect("longer")) % keys.len() as u64;
         let at = usize::try_from(at).expect("small");
-        writes
-            .put(&keys[at], &value(&pick))
-            .expect("within the limits");
+        writes.put(&keys[at], &value(&pick)).expect("within the limits");
     }
-    let root = commit(&twin.view().expect("a complete state"), &writes)
-        .expect("readable")
-        .root();
+    let root = commit(&twin.view().expect("a complete state"), &writes).expect("readable").root();
     let height = Height(batch + 1);
-    let chunk = Chunk {
-        height,
-        writes: &writes,
-        root,
-        next_epoch_cut: None,
-    };
+    let chunk = Chunk { height, writes: &writes, root, next_epoch_cut: None };
     twin.commit(chunk).expect("the right root");
     let start = Instant::now();
     store.commit(chunk).expect("the right root");
@@ -90,10 +73,7 @@ fn put_batch(store: &ShardStore, twin: &ShardStore, keys: &[[u8; 32]], batch: u6
 fn print_rates(name: &str, mut rates: Vec<f64>) {
     rates.sort_by(f64::total_cmp);
     let best = rates.last().copied().unwrap_or(0.0);
-    println!(
-        "{name:<44} {best:>6.0} writes/s best {:>6.0} median",
-        rates[rates.len() / 2]
-    );
+    println!("{name:<44} {best:>6.0} writes/s best {:>6.0} median", rates[rates.len() / 2]);
 }
 
 /// One put under a comb of keys of up to 2,048 bytes, where every level of the trie is touched.
@@ -110,15 +90,9 @@ pub(crate) fn comb(options: &Options) {
     let mut state = MemoryState::default();
     state.commit(&writes).expect("nothing can fail in memory");
     let mut put = Writes::default();
-    put.put(&[0xff; KEY_BYTES_MAX - 1], b"x")
-        .expect("within the limits");
-    let cost = commit(&state, &put)
-        .expect("nothing can fail in memory")
-        .cost;
-    println!(
-        "\none put under a comb of {} levels: {cost:?}",
-        writes.len()
-    );
+    put.put(&[0xff; KEY_BYTES_MAX - 1], b"x").expect("within the limits");
+    let cost = commit(&state, &put).expect("nothing can fail in memory").cost;
+    println!("\none put under a comb of {} levels: {cost:?}", writes.len());
     let mut samples = Samples::new("hashed bytes of the put", cost.bytes_hashed);
     let mut best_ms = f64::MAX;
     for _ in 0..options.rounds.max(3) {

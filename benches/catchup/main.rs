@@ -32,10 +32,7 @@ fn main() -> ExitCode {
         }
     };
     let state = ByteSize(options.state_bytes);
-    println!(
-        "state {state}, entries for commits {}, rounds {}",
-        options.entries, options.rounds
-    );
+    println!("state {state}, entries for commits {}, rounds {}", options.entries, options.rounds);
     if options.runs("pieces") || options.runs("arrival") || options.runs("pregeneration") {
         arrival::run(&options);
     }
@@ -50,12 +47,7 @@ fn main() -> ExitCode {
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self {
-            only: None,
-            state_bytes: 1 << 30,
-            entries: 1_000_000,
-            rounds: 3,
-        };
+        let mut options = Self { only: None, state_bytes: 1 << 30, entries: 1_000_000, rounds: 3 };
         while let Some(flag) = arguments.next() {
             // Cargo adds this one.
             if flag == "--bench" {

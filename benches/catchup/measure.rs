@@ -18,14 +18,7 @@ pub(crate) fn sample<T>(run: impl FnOnce() -> T) -> (T, Sample) {
     let done = run();
     let wall = start.elapsed();
     let (user_after, system_after) = cpu();
-    (
-        done,
-        Sample {
-            wall,
-            user: user_after - user,
-            system: system_after - system,
-        },
-    )
+    (done, Sample { wall, user: user_after - user, system: system_after - system })
 }
 
 fn cpu() -> (Duration, Duration) {
@@ -38,10 +31,7 @@ fn cpu() -> (Duration, Duration) {
 
 /// The largest resident memory of this process so far. *Units:* MiB.
 pub(crate) fn peak_mib() -> i64 {
-    getrusage(UsageWho::RUSAGE_SELF)
-        .expect("the system tells a process's usage")
-        .max_rss()
-        / 1_024
+    getrusage(UsageWho::RUSAGE_SELF).expect("the system tells a process's usage").max_rss() / 1_024
 }
 
 /// The samples of something that moves `bytes` each time.
@@ -53,11 +43,7 @@ pub(crate) struct Samples {
 
 impl Samples {
     pub(crate) fn new(name: impl Into<String>, bytes: u64) -> Self {
-        Self {
-            name: name.into(),
-            bytes,
-            samples: Vec::new(),
-        }
+        Self { name: name.into(), bytes, samples: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, sample: Sample) {
@@ -92,11 +78,7 @@ impl Samples {
     }
 
     fn best(&self) -> Sample {
-        *self
-            .samples
-            .iter()
-            .min_by_key(|sample| sample.wall)
-            .expect("at least one round")
+        *self.samples.iter().min_by_key(|sample| sample.wall).expect("at least one round")
     }
 
     fn median(&self) -> Duration {

@@ -46,15 +46,8 @@ impl BenchState {
         parts
             .map(|part| {
                 payload.clear();
-                for key in keys
-                    .by_ref()
-                    .take(usize::try_from(part.entries()).expect("small"))
-                {
-                    Entry {
-                        key,
-                        value: &value(key),
-                    }
-                    .encode(&mut payload);
+                for key in keys.by_ref().take(usize::try_from(part.entries()).expect("small")) {
+                    Entry { key, value: &value(key) }.encode(&mut payload);
                 }
                 PackedPart::pack(&payload)
             })

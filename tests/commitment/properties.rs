@@ -13,14 +13,7 @@ use crate::reference::{Entries as Items, Model};
 
 /// Keys that share long prefixes, are prefixes of one another, and end at every kind of bit.
 fn key() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![
-        Just(0_u8),
-        Just(1),
-        Just(0x40),
-        Just(0x80),
-        Just(0xff),
-        any::<u8>()
-    ];
+    let byte = prop_oneof![Just(0_u8), Just(1), Just(0x40), Just(0x80), Just(0xff), any::<u8>()];
     prop_oneof![
         4 => vec(byte, 1..6),
         1 => (0_usize..40).prop_map(|n| [vec![7; n], vec![9]].concat()),
@@ -50,11 +43,7 @@ fn changes() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
 
 /// Deletes of keys that are there, which random keys seldom are.
 fn some_deletes(items: &Items, every: usize) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-    items
-        .keys()
-        .step_by(every.max(1))
-        .map(|key| (key.clone(), None))
-        .collect()
+    items.keys().step_by(every.max(1)).map(|key| (key.clone(), None)).collect()
 }
 
 const CUTS: [u32; 4] = [1_000, 16_384, 40_000, 65_536];
@@ -198,9 +187,6 @@ fn nodes_outside_the_intact_ranges_are_not_believed() {
     assert!(manifest.part_count() > 4);
     let second = part_range(&manifest, 1);
     let found = equal_parts(&manifest, &state, std::slice::from_ref(&second)).unwrap();
-    assert!(
-        found.contains(PartIndex(1)) && !found.contains(PartIndex(3)),
-        "{found:?}"
-    );
+    assert!(found.contains(PartIndex(1)) && !found.contains(PartIndex(3)), "{found:?}");
     assert!(equal_parts(&manifest, &state, &[]).unwrap().is_empty());
 }

@@ -10,18 +10,8 @@ fn every_state_of_the_vectors_has_its_root_outline_and_parts() {
         let state = state_of(&case.entries);
         let model = Model::new(&case.entries);
         let payload = payload_of(&state, &KeyRange::ALL);
-        assert_eq!(
-            *blake3::hash(&payload).as_bytes(),
-            case.payload_digest,
-            "{}",
-            case.name
-        );
-        assert_eq!(
-            built(&case.entries),
-            (state.top(), nodes_of(&state)),
-            "{}",
-            case.name
-        );
+        assert_eq!(*blake3::hash(&payload).as_bytes(), case.payload_digest, "{}", case.name);
+        assert_eq!(built(&case.entries), (state.top(), nodes_of(&state)), "{}", case.name);
         for outline in &case.outlines {
             let cut = u32::try_from(outline.cut).unwrap();
             let ours = Outline::of_state(&state, cut).unwrap();
@@ -41,12 +31,7 @@ fn every_batch_of_writes_of_the_vectors_leads_to_its_root() {
         let batch = writes_of(case.writes.iter().map(|(k, v)| (k, v.as_ref())));
         state.commit(&batch).unwrap();
         assert_eq!(*state.root().as_bytes(), case.root_after, "{}", case.name);
-        assert_eq!(
-            built(&entries_of(&state)),
-            (state.top(), nodes_of(&state)),
-            "{}",
-            case.name
-        );
+        assert_eq!(built(&entries_of(&state)), (state.top(), nodes_of(&state)), "{}", case.name);
     }
 }
 

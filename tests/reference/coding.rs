@@ -18,17 +18,12 @@ pub(crate) fn root_of(opening: &[u8]) -> [u8; HASH_BYTES] {
 
 /// Writes a count in two bytes.
 pub(crate) fn u16le(count: usize) -> Vec<u8> {
-    u16::try_from(count)
-        .expect("a count of 16 bits")
-        .to_le_bytes()
-        .to_vec()
+    u16::try_from(count).expect("a count of 16 bits").to_le_bytes().to_vec()
 }
 
 /// The encoding of an entry.
 pub(crate) fn encode(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let value_length = u32::try_from(value.len())
-        .expect("a length of 32 bits")
-        .to_le_bytes();
+    let value_length = u32::try_from(value.len()).expect("a length of 32 bits").to_le_bytes();
     [&u16le(key.len()), &value_length[..], key, value].concat()
 }
 
@@ -67,23 +62,15 @@ pub(crate) fn pack(bits: &[bool]) -> Vec<u8> {
 }
 
 fn pack_byte(bits: &[bool]) -> u8 {
-    (0..8).fold(0, |byte, at| {
-        byte << 1 | u8::from(bits.get(at) == Some(&true))
-    })
+    (0..8).fold(0, |byte, at| byte << 1 | u8::from(bits.get(at) == Some(&true)))
 }
 
 /// The first bits of packed bytes.
 pub(crate) fn unpack(packed: &[u8], count: usize) -> Vec<bool> {
-    (0..count)
-        .map(|at| packed[at / 8] >> (7 - at % 8) & 1 == 1)
-        .collect()
+    (0..count).map(|at| packed[at / 8] >> (7 - at % 8) & 1 == 1).collect()
 }
 
 /// The least key whose bits start with the separator and a one.
 pub(crate) fn low_key(separator: &[bool]) -> Vec<u8> {
-    [separator, &[true]]
-        .concat()
-        .chunks(9)
-        .map(|byte| pack_byte(&byte[1..]))
-        .collect()
+    [separator, &[true]].concat().chunks(9).map(|byte| pack_byte(&byte[1..])).collect()
 }

@@ -61,10 +61,7 @@ impl Model {
         let mut model = Model {
             mutation,
             bits: entries.keys().map(|key| key_bits(key, mutation)).collect(),
-            encoded: entries
-                .iter()
-                .map(|(key, value)| encode(key, value))
-                .collect(),
+            encoded: entries.iter().map(|(key, value)| encode(key, value)).collect(),
             nodes: Vec::new(),
         };
         if !entries.is_empty() {
@@ -102,10 +99,7 @@ impl Model {
     /// The nodes where the outline at a cut stops, in key order.
     pub(crate) fn frontier(&self, cut: u64) -> Vec<Commit> {
         let runs = self.runs(cut);
-        runs.iter()
-            .flat_map(|run| &run.nodes)
-            .map(|node| node.commit)
-            .collect()
+        runs.iter().flat_map(|run| &run.nodes).map(|node| node.commit).collect()
     }
 
     /// The parts at a cut, in key order.
@@ -116,11 +110,7 @@ impl Model {
     /// The encodings of a part's entries, concatenated in key order.
     pub(crate) fn payload(&self, cut: u64, part: usize) -> Vec<u8> {
         let runs = self.runs(cut);
-        runs[part]
-            .nodes
-            .iter()
-            .flat_map(|node| self.encoded[node.range.clone()].concat())
-            .collect()
+        runs[part].nodes.iter().flat_map(|node| self.encoded[node.range.clone()].concat()).collect()
     }
 
     fn add_node(&mut self, range: Range<usize>, known: usize) -> usize {
@@ -128,12 +118,7 @@ impl Model {
         let entries = encoded.len() as u64;
         let bytes = encoded.iter().map(|entry| entry.len() as u64).sum();
         let commit = ([0; HASH_BYTES], entries, bytes);
-        self.nodes.push(Node {
-            range,
-            known,
-            commit,
-            inner: None,
-        });
+        self.nodes.push(Node { range, known, commit, inner: None });
         self.nodes.len() - 1
     }
 
@@ -160,11 +145,7 @@ impl Model {
         let middle = range.start + zeros;
         let left = self.add_node(range.start..middle, n + 1);
         let right = self.add_node(middle..range.end, n + 1);
-        Some(Inner {
-            prefix,
-            left,
-            right,
-        })
+        Some(Inner { prefix, left, right })
     }
 
     fn hash_nodes(&mut self) {
@@ -175,14 +156,10 @@ impl Model {
 
     fn hash(&self, node: &Node) -> [u8; HASH_BYTES] {
         let Some(inner) = &node.inner else {
-            return keyed(
-                "ketch.v1.bucket",
-                &self.encoded[node.range.clone()].concat(),
-            );
+            return keyed("ketch.v1.bucket", &self.encoded[node.range.clone()].concat());
         };
         let (left, right) = (&self.nodes[inner.left], &self.nodes[inner.right]);
-        self.mutation
-            .inner_hash(&inner.prefix, node.known, &left.commit, &right.commit)
+        self.mutation.inner_hash(&inner.prefix, node.known, &left.commit, &right.commit)
     }
 
     fn opened<'a>(&self, node: &'a Node, cut: u64) -> Option<&'a Inner> {
@@ -194,23 +171,14 @@ impl Model {
         let (left, right) = (&self.nodes[inner.left], &self.nodes[inner.right]);
         let edge = pack(&inner.prefix[known..]);
         let count = u16le(inner.prefix.len());
-        [
-            count,
-            edge,
-            commit_bytes(&left.commit),
-            right.commit.0.to_vec(),
-        ]
-        .concat()
+        [count, edge, commit_bytes(&left.commit), right.commit.0.to_vec()].concat()
     }
 
     fn runs(&self, cut: u64) -> Vec<Run<'_>> {
         let mut runs: Vec<Vec<Run>> = self.nodes.iter().map(|_| Vec::new()).collect();
         for (at, node) in self.nodes.iter().enumerate().rev() {
             runs[at] = match self.opened(node, cut) {
-                None => vec![Run {
-                    nodes: vec![node],
-                    low: Vec::new(),
-                }],
+                None => vec![Run { nodes: vec![node], low: Vec::new() }],
                 Some(inner) => {
                     let left = mem::take(&mut runs[inner.left]);
                     let right = mem::take(&mut runs[inner.right]);
@@ -247,11 +215,7 @@ impl Run<'_> {
         if let [node] = self.nodes[..] {
             return node.commit.0;
         }
-        let commits: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|node| commit_bytes(&node.commit))
-            .collect();
+        let commits: Vec<_> = self.nodes.iter().map(|node| commit_bytes(&node.commit)).collect();
         keyed("ketch.v1.part", &commits.concat())
     }
 

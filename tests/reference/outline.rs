@@ -36,11 +36,7 @@ pub(crate) fn check_outline(
         return Err(Refusal::Opening);
     }
     let is_empty = opening == [0; COMMIT_BYTES];
-    let mut pending = if is_empty {
-        vec![]
-    } else {
-        vec![(commit_from(opening), vec![])]
-    };
+    let mut pending = if is_empty { vec![] } else { vec![(commit_from(opening), vec![])] };
     let mut frontier = Vec::new();
     while let Some((node, known)) = pending.pop() {
         if mutation.is_frontier(&node, cut) {
@@ -95,11 +91,7 @@ fn check_prefix(
     let prefix = [known, &edge].concat();
     let padding_kept = mutation == Mutation::PaddingUnchecked || pack(&edge) == packed;
     let is_of_keys = prefix.iter().step_by(9).all(|bit| *bit);
-    if padding_kept && is_of_keys {
-        Ok(prefix)
-    } else {
-        Err(Refusal::Prefix)
-    }
+    if padding_kept && is_of_keys { Ok(prefix) } else { Err(Refusal::Prefix) }
 }
 
 fn right_counts(node: &Commit, left: &Commit, mutation: Mutation) -> Result<(u64, u64), Refusal> {

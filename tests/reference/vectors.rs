@@ -164,12 +164,7 @@ pub(crate) fn vectors() -> Vectors {
 }
 
 fn state_case(row: StateRow) -> StateCase {
-    let StateRow {
-        name,
-        payload_digest,
-        outlines,
-        ..
-    } = row;
+    let StateRow { name, payload_digest, outlines, .. } = row;
     let entries = match (row.items, row.items_file, row.made_of) {
         (Some(items), None, None) => entries(items),
         (None, Some(file), None) => entries(items_of(&file)),
@@ -177,19 +172,12 @@ fn state_case(row: StateRow) -> StateCase {
         _ => panic!("{name}: the entries are given in one way"),
     };
     assert_eq!(entries.len(), row.entries, "{name}: count of entries");
-    StateCase {
-        name,
-        entries,
-        payload_digest,
-        outlines,
-    }
+    StateCase { name, entries, payload_digest, outlines }
 }
 
 fn write_case(row: WriteRow) -> WriteCase {
-    let writes = row
-        .writes
-        .into_iter()
-        .map(|item| (item.key, item.value.map(|Value(value)| value)));
+    let writes =
+        row.writes.into_iter().map(|item| (item.key, item.value.map(|Value(value)| value)));
     WriteCase {
         name: row.name,
         before: entries(row.items),
@@ -200,17 +188,11 @@ fn write_case(row: WriteRow) -> WriteCase {
 }
 
 fn entries(items: Vec<Item>) -> Entries {
-    items
-        .into_iter()
-        .map(|item| (item.key, item.value.expect("an entry has a value").0))
-        .collect()
+    items.into_iter().map(|item| (item.key, item.value.expect("an entry has a value").0)).collect()
 }
 
 fn items_of(file: &str) -> Vec<Item> {
-    text(file)
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("an entry"))
-        .collect()
+    text(file).lines().map(|line| serde_json::from_str(line).expect("an entry")).collect()
 }
 
 fn largest_entry(made_of: &str) -> Entries {
@@ -232,8 +214,5 @@ pub(crate) fn bytes<'de, D: Deserializer<'de>, T: TryFrom<Vec<u8>>>(
 
 fn commits<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Commit>, D::Error> {
     let nodes = Vec::<NodeRow>::deserialize(input)?;
-    Ok(nodes
-        .into_iter()
-        .map(|node| (node.hash, node.entries, node.bytes))
-        .collect())
+    Ok(nodes.into_iter().map(|node| (node.hash, node.entries, node.bytes)).collect())
 }

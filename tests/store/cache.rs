@@ -21,12 +21,8 @@ fn parts_of(name: &str) -> Vec<VerifiedPart> {
 /// The file that holds a part.
 fn file_of(folder: &Path, hash: PartHash) -> PathBuf {
     let name = hash.to_string();
-    let folders = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut files = folders
-        .map(|folder| folder.join(&name))
-        .filter(|file| file.exists());
+    let folders = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files = folders.map(|folder| folder.join(&name)).filter(|file| file.exists());
     files.next().unwrap()
 }
 
@@ -59,12 +55,7 @@ fn parts_are_read_back_as_they_were_also_after_reopening() {
     let (len, bytes) = (cache.len(), cache.bytes());
     assert_eq!(len, parts.len());
     let files = parts.iter().map(|part| file_of(folder.path(), part.hash()));
-    assert_eq!(
-        bytes,
-        files
-            .map(|file| fs::metadata(file).unwrap().len())
-            .sum::<u64>()
-    );
+    assert_eq!(bytes, files.map(|file| fs::metadata(file).unwrap().len()).sum::<u64>());
     drop(cache);
     let cache = PartCache::open(folder.path(), PLENTY).unwrap();
     assert_eq!((cache.len(), cache.bytes()), (len, bytes));
@@ -212,12 +203,7 @@ fn the_same_part_may_be_inserted_and_read_by_many_at_once() {
         });
         assert_eq!(cache.len(), parts.len());
         let files = parts.iter().map(|part| file_of(folder.path(), part.hash()));
-        assert_eq!(
-            cache.bytes(),
-            files
-                .map(|file| fs::metadata(file).unwrap().len())
-                .sum::<u64>()
-        );
+        assert_eq!(cache.bytes(), files.map(|file| fs::metadata(file).unwrap().len()).sum::<u64>());
         for part in &parts {
             cache.remove(part.hash()).unwrap();
         }

@@ -30,21 +30,13 @@ impl Process {
         let mut shell = Command::new("sh");
         // Without the signal, a write past the limit fails like one on a full disk.
         let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        shell
-            .arg("-c")
-            .arg(limited)
-            .arg(std::env::current_exe().unwrap());
+        shell.arg("-c").arg(limited).arg(std::env::current_exe().unwrap());
         Self::start_by(shell, role, folder)
     }
 
     fn start_by(mut command: Command, role: &str, folder: &Path) -> Self {
         let mut child = command
-            .args([
-                "--exact",
-                "store::child::child",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .args(["--exact", "store::child::child", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
             .env(FOLDER, folder)
             .stdin(Stdio::piped())
@@ -69,10 +61,7 @@ impl Process {
     pub(super) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         let rest = std::iter::from_fn(|| self.hear()).collect();
-        assert!(
-            !self.child.wait().unwrap().success(),
-            "it ended before it was killed"
-        );
+        assert!(!self.child.wait().unwrap().success(), "it ended before it was killed");
         rest
     }
 
@@ -152,10 +141,7 @@ pub(super) fn writes_at(items: &mut Items, height: Height) -> (Writes, bool) {
         Change::PutAt(place(), noise(&format!("put {height}"), 3_000)),
         Change::PutAt(place(), noise(&format!("put again {height}"), 100)),
         Change::DeleteAt(place()),
-        Change::Put(
-            noise(&format!("new {height}"), 4),
-            vec![height.0 as u8; 2_000],
-        ),
+        Change::Put(noise(&format!("new {height}"), 4), vec![height.0 as u8; 2_000]),
     ];
     (change(items, &changes), height.0.is_multiple_of(5))
 }

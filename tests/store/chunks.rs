@@ -82,10 +82,7 @@ fn after_two_epochs(folder: &Path) -> (ShardStore, Items, BTreeMap<Epoch, Items>
     store.import(&items, CUT).unwrap();
     let mut starts = BTreeMap::from([(Epoch(0), items.clone())]);
     for height in 1..5_u16 {
-        let changes = [
-            Change::PutAt(height, vec![1; 3_000]),
-            Change::DeleteAt(2 * height),
-        ];
+        let changes = [Change::PutAt(height, vec![1; 3_000]), Change::DeleteAt(2 * height)];
         commit(&store, &change(&mut items, &changes), height % 2 == 0);
         if height % 2 == 0 {
             starts.insert(store.head().unwrap().epoch, items.clone());
@@ -100,26 +97,14 @@ fn a_chunk_under_another_root_writes_nothing() {
     let (mut store, items, starts) = after_two_epochs(folder.path());
     let head = store.head().unwrap();
     let mut after = items.clone();
-    let changes = [
-        Change::PutAt(3, vec![8; 20_000]),
-        Change::Put(vec![1, 2], vec![3]),
-        Change::DeleteAt(5),
-    ];
+    let changes =
+        [Change::PutAt(3, vec![8; 20_000]), Change::Put(vec![1, 2], vec![3]), Change::DeleteAt(5)];
     let writes = change(&mut after, &changes);
     for next_epoch_cut in [None, Some(CUT)] {
         for root in [StateRoot::new([7; 32]), head.root()] {
-            let chunk = Chunk {
-                height: head.height.next(),
-                writes: &writes,
-                root,
-                next_epoch_cut,
-            };
+            let chunk = Chunk { height: head.height.next(), writes: &writes, root, next_epoch_cut };
             match store.commit(chunk).unwrap_err() {
-                StoreError::RootMismatch {
-                    height,
-                    expected,
-                    got,
-                } => {
+                StoreError::RootMismatch { height, expected, got } => {
                     assert_eq!((height, expected), (head.height.next(), root));
                     assert_eq!(*got.as_bytes(), Model::new(&after).root());
                 }
@@ -147,20 +132,9 @@ fn a_chunk_that_does_not_follow_the_head_is_refused() {
     let head = store.head().unwrap();
     let writes = writes_of([(&vec![1, 2], Some(&vec![3]))]);
     let root = root_after(&store, &writes);
-    for height in [
-        0,
-        head.height.0 - 1,
-        head.height.0,
-        head.height.0 + 2,
-        u64::MAX,
-    ] {
+    for height in [0, head.height.0 - 1, head.height.0, head.height.0 + 2, u64::MAX] {
         let height = Height(height);
-        let chunk = Chunk {
-            height,
-            writes: &writes,
-            root,
-            next_epoch_cut: None,
-        };
+        let chunk = Chunk { height, writes: &writes, root, next_epoch_cut: None };
         let refused = store.commit(chunk).unwrap_err();
         let gap = matches!(refused, StoreError::HeightGap { head: h, got } if h == head.height && got == height);
         assert!(gap, "{refused}");
@@ -178,12 +152,7 @@ fn a_chunk_without_a_complete_state_is_refused() {
     let refused = |store: &ShardStore| {
         let writes = Writes::default();
         let root = target.manifest.root();
-        let chunk = Chunk {
-            height: Height(1),
-            writes: &writes,
-            root,
-            next_epoch_cut: None,
-        };
+        let chunk = Chunk { height: Height(1), writes: &writes, root, next_epoch_cut: None };
         matches!(store.commit(chunk), Err(StoreError::NoState))
     };
     assert!(refused(&store), "empty");
@@ -199,10 +168,7 @@ fn a_chunk_without_writes_moves_the_head_alone() {
     let before = store.head().unwrap();
     commit(&store, &Writes::default(), false);
     let head = store.head().unwrap();
-    assert_eq!(
-        (head.height, head.root()),
-        (before.height.next(), before.root())
-    );
+    assert_eq!((head.height, head.root()), (before.height.next(), before.root()));
     assert_eq!(head.epoch, before.epoch);
     commit(&store, &Writes::default(), true);
     starts.insert(before.epoch.next(), items.clone());
@@ -219,18 +185,10 @@ fn chunks_may_empty_the_state_and_fill_it_again() {
     let items = sample("genesis", 30);
     let store = open(folder.path());
     store.import(&items, CUT).unwrap();
-    commit(
-        &store,
-        &writes_of(items.keys().map(|key| (key, None))),
-        true,
-    );
+    commit(&store, &writes_of(items.keys().map(|key| (key, None))), true);
     assert_holds(&store, &Items::new());
     let other = sample("other", 30);
-    commit(
-        &store,
-        &writes_of(other.iter().map(|(key, value)| (key, Some(value)))),
-        true,
-    );
+    commit(&store, &writes_of(other.iter().map(|(key, value)| (key, Some(value)))), true);
     assert_holds(&store, &other);
     let starts = [items, Items::new(), other];
     assert_serves_all(&store, &(0..).map(Epoch).zip(starts).collect());
@@ -259,11 +217,7 @@ fn a_start_that_somebody_reads_is_readable_after_it_was_dropped() {
     let view = store.epoch(Epoch(0)).unwrap();
     store.drop_epochs_before(Epoch(2)).unwrap();
     for round in 0..4 {
-        commit(
-            &store,
-            &change(&mut items, &[Change::PutAt(round, vec![6; 900])]),
-            round == 1,
-        );
+        commit(&store, &change(&mut items, &[Change::PutAt(round, vec![6; 900])]), round == 1);
     }
     let target = Target::new(starts[&Epoch(0)].clone());
     assert_eq!(view.manifest().root(), target.manifest.root());
@@ -276,11 +230,7 @@ fn a_start_that_somebody_reads_is_readable_after_it_was_dropped() {
 fn a_history_dropped_in_its_own_epoch_is_begun_anew() {
     let folder = TempDir::new().unwrap();
     let (mut store, mut items, _) = after_two_epochs(folder.path());
-    commit(
-        &store,
-        &change(&mut items, &[Change::PutAt(3, vec![1; 99])]),
-        false,
-    );
+    commit(&store, &change(&mut items, &[Change::PutAt(3, vec![1; 99])]), false);
     store.drop_epochs_before(Epoch(9)).unwrap();
     assert!(store.epochs().is_empty());
     let mut starts = BTreeMap::new();
@@ -303,10 +253,7 @@ fn an_epoch_that_is_counted_again_after_the_state_was_given_up_has_its_own_histo
     let (mut store, mut items, _) = after_two_epochs(folder.path());
     commit(
         &store,
-        &change(
-            &mut items,
-            &[Change::PutAt(3, vec![1; 99]), Change::DeleteAt(7)],
-        ),
+        &change(&mut items, &[Change::PutAt(3, vec![1; 99]), Change::DeleteAt(7)]),
         false,
     );
     // The same epochs as before, of another history of the chain.
@@ -341,10 +288,7 @@ fn a_start_is_read_by_many_while_the_head_moves_on() {
         while !done.load(Ordering::Acquire) || parts < start.count() {
             let index = (from + parts) % start.count();
             let part = store.epoch(Epoch(0)).unwrap().part(PartIndex(index));
-            assert!(
-                part.unwrap().payload() == start.payload(index),
-                "part {index}"
-            );
+            assert!(part.unwrap().payload() == start.payload(index), "part {index}");
             parts += 1;
         }
         parts

@@ -50,16 +50,10 @@ fn a_process_killed_while_it_catches_up_loses_nothing_that_it_reported() {
         if !in_turn.iter().any(|line| line == "completed") {
             let held = store.reconcile(&targets[at].manifest).unwrap();
             assert_eq!(held, really_held(&store, &targets[at]), "round {round}");
-            for line in in_turn
-                .iter()
-                .filter_map(|line| line.strip_prefix("applied "))
-            {
+            for line in in_turn.iter().filter_map(|line| line.strip_prefix("applied ")) {
                 let (start, end) = line.split_once(' ').unwrap();
                 for part in start.parse::<u32>().unwrap()..end.parse().unwrap() {
-                    assert!(
-                        held.contains(PartIndex(part)),
-                        "round {round}: {part} is lost"
-                    );
+                    assert!(held.contains(PartIndex(part)), "round {round}: {part} is lost");
                 }
             }
         }
@@ -68,11 +62,7 @@ fn a_process_killed_while_it_catches_up_loses_nothing_that_it_reported() {
         }
         let target = &targets[dice.roll(targets.len())];
         let expected = really_held(&store, target);
-        assert_eq!(
-            store.reconcile(&target.manifest).unwrap(),
-            expected,
-            "round {round}"
-        );
+        assert_eq!(store.reconcile(&target.manifest).unwrap(), expected, "round {round}");
         target.reach(&store, 1, &mut dice);
         assert_holds(&store, &target.items);
     }
@@ -92,10 +82,7 @@ fn a_process_killed_between_chunks_is_exactly_at_one_of_them() {
         let store = open(folder.path());
         let head = store.head().unwrap();
         let reached = head.height.0;
-        assert!(
-            (reported..=reported + 1).contains(&reached),
-            "{reported}, not {reached}"
-        );
+        assert!((reported..=reported + 1).contains(&reached), "{reported}, not {reached}");
         while height < head.height {
             height = height.next();
             let (_, ends_epoch) = writes_at(&mut items, height);
@@ -131,19 +118,14 @@ fn copy(from: &Path, to: &Path) {
 /// What was written of a journal, without the room that was reserved.
 fn written(journal: &Path) -> Vec<u8> {
     let mut bytes = fs::read(journal).unwrap();
-    let end = bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |at| at + 1);
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
     bytes.truncate(end);
     bytes
 }
 
 fn journal_in(folder: &Path) -> PathBuf {
     let journal = |path: &PathBuf| path.extension().is_some_and(|end| end == "jnl");
-    let paths = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut journals: Vec<_> = paths.filter(journal).collect();
     assert_eq!(journals.len(), 1, "{journals:?}");
     journals.remove(0)
@@ -183,11 +165,7 @@ fn a_crash_while_a_state_is_given_up_leaves_it_or_leaves_none_of_its_epochs() {
     store.import(&old, CUT).unwrap();
     let mut starts = BTreeMap::from([(Epoch(0), old.clone())]);
     for epoch in 1..4_u16 {
-        commit(
-            &store,
-            &change(&mut items, &[Change::PutAt(epoch, vec![3; 2_000])]),
-            true,
-        );
+        commit(&store, &change(&mut items, &[Change::PutAt(epoch, vec![3; 2_000])]), true);
         starts.insert(Epoch(u64::from(epoch)), items.clone());
     }
     drop(store);
@@ -209,21 +187,12 @@ fn a_crash_while_a_state_is_given_up_leaves_it_or_leaves_none_of_its_epochs() {
         assert_eq!(store.reconcile(&target.manifest).unwrap(), expected);
         target.reach(&store, 9, &mut Dice(3));
         assert_holds(&store, &target.items);
-        assert_eq!(
-            store.epochs(),
-            [Epoch(9)],
-            "after a crash at {}",
-            folder.display()
-        );
+        assert_eq!(store.epochs(), [Epoch(9)], "after a crash at {}", folder.display());
         assert_serves(&store, Epoch(9), &target.items);
         let kept = store.epoch(Epoch(2));
         assert!(matches!(kept, Err(StoreError::NotRetained(Epoch(2)))));
     }
-    assert!(
-        left > 0 && left < folders.len(),
-        "{left} of {} before",
-        folders.len()
-    );
+    assert!(left > 0 && left < folders.len(), "{left} of {} before", folders.len());
 }
 
 #[test]
@@ -235,11 +204,8 @@ fn a_crash_while_a_chunk_is_written_leaves_all_of_it_or_nothing() {
     commit(&store, &Writes::default(), false);
     drop(store);
     let mut new = old.clone();
-    let changes = [
-        Change::PutAt(3, vec![3; 9_000]),
-        Change::DeleteAt(9),
-        Change::Put(vec![4], vec![5]),
-    ];
+    let changes =
+        [Change::PutAt(3, vec![3; 9_000]), Change::DeleteAt(9), Change::Put(vec![4], vec![5])];
     let writes = change(&mut new, &changes);
     let folders = torn(before.path(), room.path(), 30, |store| {
         commit(store, &writes, true);
@@ -260,11 +226,7 @@ fn a_crash_while_a_chunk_is_written_leaves_all_of_it_or_nothing() {
         }
         assert_serves(&store, Epoch(1), &new);
     }
-    assert!(
-        done > 0 && done < folders.len(),
-        "{done} of {}",
-        folders.len()
-    );
+    assert!(done > 0 && done < folders.len(), "{done} of {}", folders.len());
 }
 
 #[test]
@@ -272,15 +234,9 @@ fn a_full_disk_is_an_error_and_loses_nothing_that_was_reported() {
     let folder = TempDir::new().unwrap();
     drop(open(folder.path()));
     let said = Process::start_limited("fill", folder.path(), 512).end();
-    let applied: Vec<_> = said
-        .iter()
-        .filter_map(|line| line.strip_prefix("applied "))
-        .collect();
+    let applied: Vec<_> = said.iter().filter_map(|line| line.strip_prefix("applied ")).collect();
     assert!(applied.len() > 3, "{said:?}");
-    assert!(
-        said.iter().any(|line| line.starts_with("failed: ")),
-        "{said:?}"
-    );
+    assert!(said.iter().any(|line| line.starts_with("failed: ")), "{said:?}");
     assert_eq!(said.last().unwrap(), "stopped");
 
     let store = open(folder.path());

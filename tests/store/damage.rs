@@ -23,19 +23,13 @@ fn files_in(folder: &Path, found: &mut Vec<PathBuf>) {
 fn table_of_entries(folder: &Path) -> PathBuf {
     let mut files = Vec::new();
     files_in(folder, &mut files);
-    files.retain(|path| {
-        path.parent()
-            .is_some_and(|folder| folder.ends_with("tables"))
-    });
+    files.retain(|path| path.parent().is_some_and(|folder| folder.ends_with("tables")));
     let bytes = |path: &PathBuf| fs::metadata(path).unwrap().len();
     files.into_iter().max_by_key(bytes).unwrap()
 }
 
 fn is_damage(error: &StoreError) -> bool {
-    let damaged = matches!(
-        error,
-        StoreError::Damaged(_) | StoreError::DamagedPart { .. }
-    );
+    let damaged = matches!(error, StoreError::Damaged(_) | StoreError::DamagedPart { .. });
     damaged || matches!(error, StoreError::Database(_))
 }
 
@@ -66,10 +60,7 @@ fn a_flipped_byte_among_the_entries_is_noticed_and_never_served() {
                 }
             }
         }
-        assert!(
-            (1..=3).contains(&noticed),
-            "{noticed} parts for a flip at {place}"
-        );
+        assert!((1..=3).contains(&noticed), "{noticed} parts for a flip at {place}");
         drop(view);
         drop(store);
     }
@@ -95,13 +86,53 @@ fn a_chunk_is_not_committed_onto_damaged_entries() {
     fs::write(&table, bytes).unwrap();
     let store = open(folder.path());
     let head = store.head();
-    let chunk = Chunk {
-        height: Height(1),
-        writes: &writes,
-        root,
-        next_epoch_cut: None,
-    };
+    let chunk = Chunk { height: Height(1), writes: &writes, root, next_epoch_cut: None };
     let error = store.commit(chunk).unwrap_err();
     assert!(is_damage(&error), "{error:?}");
     assert_eq!(store.head(), head);
+}
+
+#[test]
+fn a_damaged_state_that_is_distrusted_is_read_again_and_fetched_where_it_must_be() {
+    let folder = TempDir::new().unwrap();
+    let database = folder.path().join("shard");
+    let target = Target::new(sample("state", 60));
+    let store = open(&database);
+    target.apply(&store, &(0..target.count())).unwrap();
+    target.complete(&store, 0).unwrap();
+    drop(store);
+    let table = table_of_entries(&database);
+    let mut bytes = fs::read(&table).unwrap();
+    bytes[40_077] ^= 4;
+    fs::write(&table, bytes).unwrap();
+
+    let store = open(&database);
+    assert!(store.reconcile(&target.manifest).unwrap().is_full(), "a head is believed");
+    store.distrust().unwrap();
+    assert!(store.head().is_none() && store.epochs().is_empty());
+    let held = store.reconcile(&target.manifest).unwrap();
+    let missing = held.complement().len();
+    assert!((1..=2).contains(&missing), "{missing} of {} parts are missing", target.count());
+
+    // The block does not even read, so it cannot be written over either: the state is begun anew.
+    assert!(matches!(ShardStore::set_aside(&database), Err(StoreError::Locked)));
+    drop(store);
+    let aside = ShardStore::set_aside(&database).unwrap().unwrap();
+    assert!(aside.is_dir() && !database.exists());
+    let store = open(&database);
+    target.reach(&store, 0, &mut Dice(5));
+    assert_holds(&store, &target.items);
+}
+
+#[test]
+fn distrust_of_a_sound_state_costs_reading_it_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let target = Target::new(sample("state", 60));
+    let store = open(folder.path());
+    target.reach(&store, 3, &mut Dice(2));
+    store.distrust().unwrap();
+    assert!(store.held(&target.manifest).is_empty());
+    assert!(store.reconcile(&target.manifest).unwrap().is_full());
+    target.complete(&store, 3).unwrap();
+    assert_holds(&store, &target.items);
 }

@@ -17,10 +17,7 @@ enum Step {
     /// A window is begun and given up, after which nothing vouches for its range.
     Spoil { target: usize },
     /// The head moves on, if there is one.
-    Commit {
-        changes: Vec<Change>,
-        ends_epoch: bool,
-    },
+    Commit { changes: Vec<Change>, ends_epoch: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -89,10 +86,7 @@ impl Life {
                 let is_part = target.manifest.part(parts.start).is_some();
                 assert_eq!(spoiled.is_err(), is_part, "{spoiled:?}");
             }
-            Step::Commit {
-                changes,
-                ends_epoch,
-            } => {
+            Step::Commit { changes, ends_epoch } => {
                 if self.store().head().is_some() {
                     let mut items = scanned(self.store());
                     commit(self.store(), &change(&mut items, changes), *ends_epoch);
@@ -115,10 +109,8 @@ impl Life {
         for window in self.dice.windows(&missing) {
             target.apply(self.store.as_ref().unwrap(), &window).unwrap();
         }
-        if target.count() > 0 || self.store().head().is_none() {
-            target.complete(self.store(), self.epoch).unwrap();
-            self.starts.insert(Epoch(self.epoch), target.items.clone());
-        }
+        target.complete(self.store(), self.epoch).unwrap();
+        self.starts = [(Epoch(self.epoch), target.items.clone())].into();
         assert_holds(self.store(), &target.items);
     }
 
@@ -178,11 +170,7 @@ fn from_an_old_version_only_the_changed_parts_are_missing() {
     let held = store.reconcile(&target.manifest).unwrap();
     assert_eq!(held, expected);
     let missing = held.complement();
-    assert!(
-        (1..=4).contains(&missing.len()),
-        "{missing:?} of {}",
-        target.count()
-    );
+    assert!((1..=4).contains(&missing.len()), "{missing:?} of {}", target.count());
     for window in Dice(2).windows(&missing) {
         target.apply(&store, &window).unwrap();
     }
@@ -262,10 +250,7 @@ fn a_range_that_nothing_vouches_for_is_believed_after_it_was_read() {
     let store = open(folder.path());
     a.apply(&store, &(1..5)).unwrap();
     let spoiled = store.apply(&a.manifest, indices(&(2..4)), []);
-    assert!(matches!(
-        spoiled,
-        Err(StoreError::MissingPart(PartIndex(2)))
-    ));
+    assert!(matches!(spoiled, Err(StoreError::MissingPart(PartIndex(2)))));
     let parts = |set: PartSet| set.iter().map(|part| part.0).collect::<Vec<_>>();
     assert_eq!(parts(store.held(&a.manifest)), [1, 4]);
     drop(store);
@@ -275,4 +260,59 @@ fn a_range_that_nothing_vouches_for_is_believed_after_it_was_read() {
     assert_eq!(parts(store.held(&a.manifest)), [1, 2, 3, 4]);
     a.reach(&store, 1, &mut Dice(4));
     assert_holds(&store, &a.items);
+}
+
+/// Asserts that what the store says it holds of a target is really there.
+fn assert_marks_are_true(store: &ShardStore, target: &Target) {
+    let mut marked = store.held(&target.manifest);
+    marked.subtract(&really_held(store, target));
+    assert!(marked.is_empty(), "marked but not there: {marked:?}");
+}
+
+#[test]
+fn a_target_that_moves_back_while_windows_are_applied_marks_nothing_false() {
+    let folder = TempDir::new().unwrap();
+    let first = Target::new(sample("state", 60));
+    let second = Target::new(varied(&first.items, "second", 2));
+    let store = open(folder.path());
+    for round in 0..8 {
+        first.reach(&store, round, &mut Dice(round));
+        // What the head holds is unmarked, so that reconciling reads it.
+        store.distrust().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for index in 0..second.count() {
+                    second.apply(&store, &(index..index + 1)).unwrap();
+                }
+            });
+            scope.spawn(|| store.reconcile(&first.manifest).unwrap());
+        });
+        assert_marks_are_true(&store, &first);
+        assert_marks_are_true(&store, &second);
+    }
+}
+
+#[test]
+fn a_state_is_not_given_up_in_the_middle_of_a_chunk() {
+    let folder = TempDir::new().unwrap();
+    let target = Target::new(sample("state", 60));
+    let other = Target::new(varied(&target.items, "other", 3));
+    let store = open(folder.path());
+    let value = vec![9; 3_000];
+    let writes = writes_of(target.items.keys().map(|key| (key, Some(&value))));
+    for round in 0..8 {
+        target.reach(&store, round, &mut Dice(round));
+        let (root, height) = (root_after(&store, &writes), store.head().unwrap().height.next());
+        let chunk = Chunk { height, writes: &writes, root, next_epoch_cut: None };
+        let committed = std::thread::scope(|scope| {
+            let committed = scope.spawn(|| store.commit(chunk));
+            scope.spawn(|| store.reconcile(&other.manifest).unwrap());
+            committed.join().unwrap()
+        });
+        // Either the chunk came first, or there was no state any more that it could follow.
+        assert!(matches!(committed, Ok(_) | Err(StoreError::NoState)), "{committed:?}");
+        assert!(store.head().is_none() && store.epochs().is_empty());
+        assert_marks_are_true(&store, &target);
+        assert_marks_are_true(&store, &other);
+    }
 }

@@ -20,9 +20,7 @@ fn is_locked(opened: &Result<Opened, StoreError>) -> bool {
 /// Overwrites the files right in a folder, so that what is there is no database any more.
 fn ruin(folder: &Path) {
     let entries = fs::read_dir(folder).unwrap();
-    let files = entries
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file());
+    let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     for file in files {
         fs::write(file, noise("garbage", 3_000)).unwrap();
     }
@@ -48,15 +46,8 @@ fn a_database_that_never_opens_is_moved_aside_and_begun_anew() {
     }
     let opened = try_open(&folder).unwrap();
     let aside = opened.moved_aside.unwrap();
-    assert_eq!(
-        siblings(&folder),
-        std::slice::from_ref(&aside),
-        "and no count is left"
-    );
-    assert!(
-        fs::read_dir(&aside).unwrap().count() > 0,
-        "nothing is deleted"
-    );
+    assert_eq!(siblings(&folder), std::slice::from_ref(&aside), "and no count is left");
+    assert!(fs::read_dir(&aside).unwrap().count() > 0, "nothing is deleted");
     assert!(opened.store.head().is_none() && scanned(&opened.store).is_empty());
     let target = Target::new(sample("state", 20));
     target.reach(&opened.store, 1, &mut Dice(1));
@@ -115,10 +106,7 @@ fn a_failure_to_open_is_still_counted_after_the_folder_was_in_use() {
     fs::write(&version, b"garbage").unwrap();
     assert!(try_open(&folder).is_err());
     fs::write(&version, &good).unwrap();
-    let lock = fs::OpenOptions::new()
-        .write(true)
-        .open(folder.join("lock"))
-        .unwrap();
+    let lock = fs::OpenOptions::new().write(true).open(folder.join("lock")).unwrap();
     lock.lock().unwrap();
     for _ in 0..OPENINGS_MAX {
         assert!(is_locked(&try_open(&folder)));
@@ -137,15 +125,8 @@ fn a_folder_that_is_in_use_is_not_moved_aside_whatever_the_count() {
     let folder = room.path().join("shard");
     let store = open(&folder);
     // As openings leave it that were killed before they found the folder in use.
-    fs::write(
-        room.path().join("shard.opening"),
-        format!("{OPENINGS_MAX}\n"),
-    )
-    .unwrap();
-    assert!(
-        is_locked(&try_open(&folder)),
-        "a database in use was moved aside"
-    );
+    fs::write(room.path().join("shard.opening"), format!("{OPENINGS_MAX}\n")).unwrap();
+    assert!(is_locked(&try_open(&folder)), "a database in use was moved aside");
     store.import(sample("state", 20), CUT).unwrap();
     drop(store);
     assert!(folder.exists());

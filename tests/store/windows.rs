@@ -132,9 +132,7 @@ fn a_window_of_the_wrong_parts_is_refused_and_changes_no_entry() {
         ("missing altogether", 1..4, Vec::new()),
     ];
     for (name, window, parts) in refused {
-        let error = store
-            .apply(&target.manifest, indices(&window), parts)
-            .unwrap_err();
+        let error = store.apply(&target.manifest, indices(&window), parts).unwrap_err();
         let missing = name == "past the end" || name.starts_with("missing");
         match error {
             StoreError::MissingPart(_) => assert!(missing, "{name}"),
@@ -149,15 +147,45 @@ fn a_window_of_the_wrong_parts_is_refused_and_changes_no_entry() {
 }
 
 #[test]
+fn a_part_of_the_same_root_at_another_cut_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let target = Target::new(sample("state", 200));
+    let coarse = Outline::of_state(&state_of(&target.items), 4 * CUT).unwrap();
+    let coarse = Manifest::new(coarse).unwrap();
+    let store = open(folder.path());
+    for index in 1..coarse.part_count() {
+        let payload = payload_in(&target.items, &coarse.part_range(PartIndex(index)).unwrap());
+        let part = coarse.verify(PartIndex(index), payload).unwrap();
+        let refused = store.apply(&target.manifest, indices(&(index..index + 1)), [part]);
+        assert!(matches!(refused, Err(StoreError::OtherPart { .. })), "part {index}");
+    }
+    assert!(scanned(&store).is_empty() && store.held(&target.manifest).is_empty());
+}
+
+#[test]
+fn completing_once_more_gives_up_the_starts_of_all_other_epochs() {
+    let folder = TempDir::new().unwrap();
+    let target = Target::new(sample("state", 20));
+    let store = open(folder.path());
+    target.reach(&store, 4, &mut Dice(1));
+    commit(&store, &Writes::default(), true);
+    assert_eq!(store.epochs(), [Epoch(4), Epoch(5)]);
+    for epoch in [6, 4] {
+        target.complete(&store, epoch).unwrap();
+        assert_eq!(store.epochs(), [Epoch(epoch)]);
+        assert_holds(&store, &target.items);
+        assert_serves(&store, Epoch(epoch), &target.items);
+    }
+}
+
+#[test]
 fn a_window_without_parts_does_nothing() {
     let folder = TempDir::new().unwrap();
     let target = Target::new(sample("state", 30));
     let store = open(folder.path());
     let past = target.count()..target.count() + 3;
     for window in [2..2, past] {
-        store
-            .apply(&target.manifest, indices(&window), Vec::new())
-            .unwrap();
+        store.apply(&target.manifest, indices(&window), Vec::new()).unwrap();
     }
     assert!(scanned(&store).is_empty() && store.held(&target.manifest).is_empty());
 }
@@ -217,13 +245,7 @@ fn an_import_out_of_order_leaves_an_empty_store() {
     let store = open(folder.path());
     let entries = [(b"a", b"1"), (b"c", b"2"), (b"b", b"3")];
     let refused = store.import(entries, CUT).unwrap_err();
-    let at_two = matches!(
-        refused,
-        StoreError::Import {
-            at: 2,
-            error: BuildError::Order
-        }
-    );
+    let at_two = matches!(refused, StoreError::Import { at: 2, error: BuildError::Order });
     assert!(at_two, "{refused}");
     assert!(store.head().is_none() && scanned(&store).is_empty());
     store.import(sample("genesis", 20), CUT).unwrap();

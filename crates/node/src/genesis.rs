@@ -108,11 +108,7 @@ struct Located {
 
 impl<P: Into<GenesisProblem>> From<P> for Located {
     fn from(problem: P) -> Self {
-        Self {
-            line: None,
-            column: None,
-            problem: problem.into(),
-        }
+        Self { line: None, column: None, problem: problem.into() }
     }
 }
 
@@ -121,15 +117,9 @@ impl Located {
         let line = line.or(Some(error.line()));
         // The message repeats the place, which stands in front already.
         let text = error.to_string();
-        let message = text
-            .split_once(" at line ")
-            .map_or(text.as_str(), |(message, _)| message);
+        let message = text.split_once(" at line ").map_or(text.as_str(), |(message, _)| message);
         let problem = GenesisProblem::Json(message.to_owned());
-        Self {
-            line,
-            column: Some(error.column()),
-            problem,
-        }
+        Self { line, column: Some(error.column()), problem }
     }
 }
 
@@ -142,9 +132,7 @@ pub fn read_genesis(
 ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, GenesisError> {
     let read = || -> Result<Entries, Located> {
         let bytes = fs::read(path).map_err(GenesisProblem::Read)?;
-        let format = format
-            .or_else(|| format_of(path))
-            .ok_or(GenesisProblem::UnknownFormat)?;
+        let format = format.or_else(|| format_of(path)).ok_or(GenesisProblem::UnknownFormat)?;
         let entries = match format {
             GenesisFormat::JsonLines => lines::json_lines(&bytes),
             GenesisFormat::Tsv => lines::tab_separated(&bytes),
@@ -155,18 +143,12 @@ pub fn read_genesis(
         }
         Ok(entries)
     };
-    read().map_err(
-        |Located {
-             line,
-             column,
-             problem,
-         }| GenesisError {
-            path: path.to_owned(),
-            line,
-            column,
-            problem,
-        },
-    )
+    read().map_err(|Located { line, column, problem }| GenesisError {
+        path: path.to_owned(),
+        line,
+        column,
+        problem,
+    })
 }
 
 /// The format that a file's name says.

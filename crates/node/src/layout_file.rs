@@ -31,17 +31,9 @@ pub enum LayoutFileError {
 pub fn read_layout(path: &Path) -> Result<ShardLayout, LayoutFileError> {
     let file: LayoutFile = read_toml(path)?;
     let shards = file.shards.into_iter().map(ShardId).collect();
-    let boundaries = file
-        .boundaries
-        .into_iter()
-        .map(|boundary| boundary.0)
-        .collect();
-    ShardLayout::new(shards, boundaries, file.part_bytes.0).map_err(|error| {
-        LayoutFileError::Layout {
-            path: path.to_owned(),
-            error,
-        }
-    })
+    let boundaries = file.boundaries.into_iter().map(|boundary| boundary.0).collect();
+    ShardLayout::new(shards, boundaries, file.part_bytes.0)
+        .map_err(|error| LayoutFileError::Layout { path: path.to_owned(), error })
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@ use ketch_trie::{
     BuildError, Commit, Manifest, ManifestError, Outline, OutlineNode, Prefix, StateBuilder,
     state_root,
 };
-use ketch_types::{ByteSize, ShardId};
+use ketch_types::{ByteSize, Height, ShardId};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -44,6 +44,8 @@ pub(crate) enum StateToolError {
     },
     #[error("a cut of {0} is more than 4GiB less one")]
     Cut(ByteSize),
+    #[error("an inner node above the cut is missing")]
+    Incomplete,
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -111,21 +113,8 @@ pub(crate) fn outline(source: &CutSource) -> Result<(), StateToolError> {
     let mut nodes = Vec::new();
     let mut walk = outline.walk();
     while let Some(node) = walk.next() {
-        if let OutlineNode::Frontier {
-            commit:
-                Commit {
-                    hash,
-                    entries,
-                    bytes,
-                },
-            ..
-        } = node
-        {
-            nodes.push(NodeLine {
-                hash: hash.to_string(),
-                entries,
-                bytes,
-            });
+        if let OutlineNode::Frontier { commit: Commit { hash, entries, bytes }, .. } = node {
+            nodes.push(NodeLine { hash: hash.to_string(), entries, bytes });
         }
     }
     print_line(&OutlineLine {
@@ -152,29 +141,33 @@ pub(crate) fn import(import: &Import) -> Result<(), StateToolError> {
     let entries = read_genesis(&import.file, import.format)?;
     let mut shards: BTreeMap<ShardId, Vec<EntryRef<'_>>> = BTreeMap::new();
     for (key, value) in &entries {
-        shards
-            .entry(layout.shard_of(key))
-            .or_default()
-            .push((key, value));
+        shards.entry(layout.shard_of(key)).or_default().push((key, value));
     }
     for shard in layout.shards() {
         let folder = import.to.join(format!("shard-{shard}"));
-        let failed = |error| StateToolError::Store {
-            path: folder.clone(),
-            error,
-        };
-        let store = ShardStore::open(&folder, StoreConfig::default())
-            .map_err(failed)?
-            .store;
+        let failed = |error| StateToolError::Store { path: folder.clone(), error };
+        let store = ShardStore::open(&folder, StoreConfig::default()).map_err(failed)?.store;
         let entries = shards.remove(shard).unwrap_or_default();
-        let head = store.import(entries, layout.part_bytes()).map_err(failed)?;
-        print_line(&ShardLine {
-            shard: shard.0,
-            root: root_line(head.top.as_ref()),
-            folder,
-        })?;
+        let top = import_shard(&store, &entries, layout.part_bytes()).map_err(failed)?;
+        print_line(&ShardLine { shard: shard.0, root: root_line(top.as_ref()), folder })?;
     }
     Ok(())
+}
+
+/// Fills a store, unless an earlier import has filled it with the same state; its top node.
+fn import_shard(
+    store: &ShardStore,
+    entries: &[EntryRef<'_>],
+    cut: u32,
+) -> Result<Option<Commit>, StoreError> {
+    let imported = store.import(entries.iter().copied(), cut);
+    let Err(StoreError::NotEmpty) = imported else { return imported.map(|head| head.top) };
+    let mut builder = StateBuilder::new(|_, _| {});
+    let built = entries.iter().try_for_each(|(key, value)| builder.push(key, value));
+    let top = builder.finish();
+    let genesis = store.head().filter(|head| head.height == Height(0));
+    let same = built.is_ok() && genesis.is_some_and(|head| head.top == top);
+    if same { Ok(top) } else { Err(StoreError::NotEmpty) }
 }
 
 fn root_line(top: Option<&Commit>) -> RootLine {
@@ -200,7 +193,7 @@ fn manifest(source: &CutSource) -> Result<Manifest, StateToolError> {
     let (top, nodes) = hash(&source.source, u64::from(cut))?;
     let path = source.source.path.clone();
     // A builder hands out every inner node of its state, so none is missing.
-    let outline = Outline::of_nodes(top, cut, &nodes).ok_or(StateToolError::Cut(source.cut))?;
+    let outline = Outline::of_nodes(top, cut, &nodes).ok_or(StateToolError::Incomplete)?;
     Manifest::new(outline).map_err(|error| StateToolError::Manifest { path, error })
 }
 
@@ -218,16 +211,10 @@ fn hash(source: &Source, cut: u64) -> Result<(Option<Commit>, Nodes), StateToolE
             nodes.insert(prefix, children);
         }
     });
-    let refused = |error| StateToolError::Build {
-        path: path.clone(),
-        error,
-    };
+    let refused = |error| StateToolError::Build { path: path.clone(), error };
     if path.is_dir() {
         let mut built = Ok(());
-        let in_store = |error| StateToolError::Store {
-            path: path.clone(),
-            error,
-        };
+        let in_store = |error| StateToolError::Store { path: path.clone(), error };
         let store = ShardStore::open_existing(path, StoreConfig::default()).map_err(in_store)?;
         let scan = store.scan(|key, value| {
             if built.is_ok() {

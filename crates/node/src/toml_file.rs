@@ -35,10 +35,8 @@ pub enum TomlFileError {
 ///
 /// *Errors:* see [`TomlFileError`]; each names file, line and column.
 pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, TomlFileError> {
-    let text = fs::read_to_string(path).map_err(|error| TomlFileError::Read {
-        path: path.to_owned(),
-        error,
-    })?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| TomlFileError::Read { path: path.to_owned(), error })?;
     toml::from_str(&text).map_err(|error| {
         let at = error.span().map_or(text.len(), |span| span.start);
         let before = text.get(..at).unwrap_or(&text);

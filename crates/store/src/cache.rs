@@ -62,21 +62,12 @@ impl PartCache {
     pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, CacheError> {
         let mut index = Index::default();
         fs::create_dir_all(folder).map_err(failed(folder))?;
-        for subfolder in read_folder(folder)?
-            .into_iter()
-            .filter(|path| path.is_dir())
-        {
+        for subfolder in read_folder(folder)?.into_iter().filter(|path| path.is_dir()) {
             for path in read_folder(&subfolder)? {
                 match hash_of(&path) {
                     Some(hash) => {
                         let bytes = fs::metadata(&path).map_err(failed(&path))?.len();
-                        index.insert(
-                            hash,
-                            Cached {
-                                bytes,
-                                epoch: Epoch(0),
-                            },
-                        );
+                        index.insert(hash, Cached { bytes, epoch: Epoch(0) });
                     }
                     None if path.extension().is_some_and(|end| end == PARTIAL_SUFFIX) => {
                         fs::remove_file(&path).map_err(failed(&path))?;
@@ -230,11 +221,7 @@ impl Index {
     /// The part to leave next, if there is too much.
     fn excess(&self, bytes_max: u64, kept: Option<PartHash>) -> Option<PartHash> {
         let mut oldest = self.by_epoch.keys().map(|(_, hash)| *hash);
-        if self.bytes > bytes_max {
-            oldest.find(|hash| Some(*hash) != kept)
-        } else {
-            None
-        }
+        if self.bytes > bytes_max { oldest.find(|hash| Some(*hash) != kept) } else { None }
     }
 }
 
@@ -243,10 +230,7 @@ fn header(packed: &PackedPart) -> Vec<u8> {
         Packing::Raw => 0,
         Packing::Lz4 => 1,
     };
-    let hash = blake3::Hasher::new()
-        .update(&[packing])
-        .update(&packed.bytes)
-        .finalize();
+    let hash = blake3::Hasher::new().update(&[packing]).update(&packed.bytes).finalize();
     [&MAGIC[..], &[packing], hash.as_bytes()].concat()
 }
 
@@ -256,11 +240,7 @@ fn decode(mut file: Vec<u8>) -> Option<PackedPart> {
         return None;
     }
     let bytes = file.split_off(HEADER_BYTES);
-    let packing = if file.get(MAGIC.len()) == Some(&1) {
-        Packing::Lz4
-    } else {
-        Packing::Raw
-    };
+    let packing = if file.get(MAGIC.len()) == Some(&1) { Packing::Lz4 } else { Packing::Raw };
     let packed = PackedPart { packing, bytes };
     (header(&packed) == file).then_some(packed)
 }
@@ -270,11 +250,7 @@ fn hash_of(path: &Path) -> Option<PartHash> {
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<PathBuf>, CacheError> {
-    let list = || {
-        fs::read_dir(folder)?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<io::Result<_>>()
-    };
+    let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
     list().map_err(failed(folder))
 }
 

@@ -1,5 +1,3 @@
-use std::sync::PoisonError;
-
 use fjall::{Keyspace, OwnedWriteBatch, Readable};
 use ketch_trie::{CommitCost, Committed, Manifest, Outline, Overlay, Writes, commit};
 use ketch_types::{Height, StateRoot};
@@ -37,24 +35,16 @@ impl ShardStore {
     /// with nothing written; [`StoreError::Damaged`] if what is stored is not what it was; what the
     /// disk says.
     pub fn commit(&self, chunk: Chunk<'_>) -> Result<CommitCost, StoreError> {
-        self.check_running()?;
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.change_alone()?;
         let head = self.head().ok_or(StoreError::NoState)?;
         if chunk.height != head.height.next() {
-            return Err(StoreError::HeightGap {
-                head: head.height,
-                got: chunk.height,
-            });
+            return Err(StoreError::HeightGap { head: head.height, got: chunk.height });
         }
         let view = self.view()?;
         let committed = commit(&view, chunk.writes)?;
         let (height, expected, got) = (chunk.height, chunk.root, committed.root());
         if got != expected {
-            return Err(StoreError::RootMismatch {
-                height,
-                expected,
-                got,
-            });
+            return Err(StoreError::RootMismatch { height, expected, got });
         }
         self.write_chunk(chunk, head, view, &committed)?;
         Ok(committed.cost)
@@ -84,11 +74,7 @@ impl ShardStore {
                 None => batch.remove(&self.nodes, node_key(prefix)),
             }
         }
-        let mut head = Head {
-            height: chunk.height,
-            top: committed.top,
-            ..head
-        };
+        let mut head = Head { height: chunk.height, top: committed.top, ..head };
         let mut next_start = None;
         if let Some(cut) = chunk.next_epoch_cut {
             head.epoch = head.epoch.next();

@@ -22,11 +22,7 @@ impl ShardStore {
     ///
     /// *Errors:* [`StoreError::NotRetained`].
     pub fn manifest(&self, epoch: Epoch) -> Result<Arc<Manifest>, StoreError> {
-        self.state()
-            .manifests
-            .get(&epoch)
-            .cloned()
-            .ok_or(StoreError::NotRetained(epoch))
+        self.state().manifests.get(&epoch).cloned().ok_or(StoreError::NotRetained(epoch))
     }
 
     /// The state at the start of `epoch`.
@@ -34,19 +30,11 @@ impl ShardStore {
     /// *Errors:* [`StoreError::NotRetained`].
     pub fn epoch(&self, epoch: Epoch) -> Result<EpochView, StoreError> {
         let state = self.state();
-        let manifest = state
-            .manifests
-            .get(&epoch)
-            .ok_or(StoreError::NotRetained(epoch))?
-            .clone();
+        let manifest = state.manifests.get(&epoch).ok_or(StoreError::NotRetained(epoch))?.clone();
         Ok(EpochView {
             manifest,
             snapshot: self.db.snapshot(),
-            histories: state
-                .histories
-                .range(epoch..)
-                .map(|(_, history)| history.clone())
-                .collect(),
+            histories: state.histories.range(epoch..).map(|(_, history)| history.clone()).collect(),
             entries: self.entries.clone(),
         })
     }
@@ -66,8 +54,7 @@ impl EpochView {
         let damaged = |fault| StoreError::DamagedPart { part: index, fault };
         let missing = || damaged(ketch_trie::PartFault::Index(index));
         let part = self.manifest.part(index).ok_or_else(missing)?;
-        let end = PartIndex(index.0.saturating_add(1));
-        let range = self.manifest.range(index..end).ok_or_else(missing)?;
+        let range = self.manifest.part_range(index).ok_or_else(missing)?;
         let payload = self.payload(&range, part.bytes())?;
         self.manifest.verify(index, payload).map_err(damaged)
     }
@@ -78,11 +65,7 @@ impl EpochView {
         let mut payload = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         let mut layers = Layers::new(self, range)?;
         while let Some((key, value, is_history)) = layers.next()? {
-            let value = if is_history {
-                decode_had(&value)?
-            } else {
-                Some(&*value)
-            };
+            let value = if is_history { decode_had(&value)? } else { Some(&*value) };
             if let Some(value) = value {
                 Entry { key: &key, value }.encode(&mut payload);
             }
@@ -111,16 +94,11 @@ impl Layers {
     fn new(view: &EpochView, range: &KeyRange) -> Result<Self, StoreError> {
         let keyspaces = view.histories.iter().chain([&view.entries]);
         let layer = |keyspace| {
-            let mut layer = Layer {
-                rest: records_in(&view.snapshot, keyspace, range),
-                next: None,
-            };
+            let mut layer = Layer { rest: records_in(&view.snapshot, keyspace, range), next: None };
             layer.advance()?;
             Ok(layer)
         };
-        Ok(Self {
-            layers: keyspaces.map(layer).collect::<Result<_, StoreError>>()?,
-        })
+        Ok(Self { layers: keyspaces.map(layer).collect::<Result<_, StoreError>>()? })
     }
 
     /// The next key with its record, and whether that is a history's.
@@ -128,11 +106,7 @@ impl Layers {
         if let [head] = self.layers.as_mut_slice() {
             return Ok(head.advance()?.map(|(key, value)| (key, value, false)));
         }
-        let keys = self
-            .layers
-            .iter()
-            .filter_map(|layer| layer.next.as_ref())
-            .map(|(key, _)| key);
+        let keys = self.layers.iter().filter_map(|layer| layer.next.as_ref()).map(|(key, _)| key);
         let Some(least) = keys.min().cloned() else {
             return Ok(None);
         };

@@ -18,7 +18,7 @@ pub enum StoreError {
     #[error("the disk is full; make room and start again")]
     DiskFull,
     /// An earlier write failed, so that what is on disk is not known: stop, and start again.
-    #[error("an earlier write failed; stop and start again")]
+    #[error("an earlier write failed, perhaps for want of room; stop and start again")]
     Stopped,
     /// A file could not be read or written.
     #[error("{path}: {error}")]
@@ -69,7 +69,7 @@ pub enum StoreError {
         error: BuildError,
     },
     /// A window was handed another part than its next one.
-    #[error("part {expected} of the window was expected, not part {got} of {root}")]
+    #[error("part {expected} at the window's cut was expected, not this part {got} of {root}")]
     OtherPart {
         /// The part that comes next.
         expected: PartIndex,

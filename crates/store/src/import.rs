@@ -20,7 +20,7 @@ impl ShardStore {
         entries: impl IntoIterator<Item = (K, V)>,
         cut: u32,
     ) -> Result<Head, StoreError> {
-        self.check_running()?;
+        let _alone = self.change_alone()?;
         let view = StateView::new(self, self.db.snapshot(), None);
         if self.head().is_some() || view.entries_in(&KeyRange::ALL).next().is_some() {
             return Err(StoreError::NotEmpty);
@@ -28,11 +28,7 @@ impl ShardStore {
         // An import that was cut short leaves inner nodes, which are of no state.
         self.ingest_nodes(&KeyRange::ALL, &[])?;
         let top = self.import_entries(entries)?;
-        let head = Head {
-            epoch: Epoch(0),
-            height: Height(0),
-            top,
-        };
+        let head = Head { epoch: Epoch(0), height: Height(0), top };
         let view = StateView::new(self, self.db.snapshot(), top);
         let manifest = Manifest::new(Outline::of_state(&view, cut)?)?;
         let mut batch = self.batch();
@@ -60,9 +56,7 @@ impl ShardStore {
         });
         for (at, (key, value)) in (0_u64..).zip(entries) {
             let (key, value) = (key.as_ref(), value.as_ref());
-            builder
-                .push(key, value)
-                .map_err(|error| StoreError::Import { at, error })?;
+            builder.push(key, value).map_err(|error| StoreError::Import { at, error })?;
             self.guard(ingestion.write(key, value).map_err(StoreError::from))?;
         }
         let top = builder.finish();

@@ -29,10 +29,7 @@ impl Marks {
 
     /// Takes `range` out of all marks; the changes that this makes.
     pub(crate) fn clear(&mut self, range: &KeyRange) -> Vec<MarkChange> {
-        let before_end = range
-            .high
-            .as_deref()
-            .map_or(Bound::Unbounded, Bound::Excluded);
+        let before_end = range.high.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let overlapping: Vec<_> = self
             .marks
             .range::<[u8], _>((Bound::Unbounded, before_end))
@@ -43,10 +40,7 @@ impl Marks {
         let mut changes = Vec::new();
         for (low, mark) in overlapping {
             let before = (low < range.low).then(|| {
-                let mark = Mark {
-                    root: mark.root,
-                    high: Some(range.low.clone()),
-                };
+                let mark = Mark { root: mark.root, high: Some(range.low.clone()) };
                 (low.clone(), mark)
             });
             let ends_behind = range
@@ -55,12 +49,7 @@ impl Marks {
                 .filter(|high| mark.high.as_ref().is_none_or(|mark_high| mark_high > *high));
             let behind = ends_behind.map(|high| (high.clone(), mark));
             changes.push((low, None));
-            changes.extend(
-                before
-                    .into_iter()
-                    .chain(behind)
-                    .map(|(low, mark)| (low, Some(mark))),
-            );
+            changes.extend(before.into_iter().chain(behind).map(|(low, mark)| (low, Some(mark))));
         }
         self.apply(&changes);
         changes
@@ -69,10 +58,7 @@ impl Marks {
     /// Marks `range` as holding what `root` commits to; the changes that this makes.
     pub(crate) fn set(&mut self, range: &KeyRange, root: StateRoot) -> Vec<MarkChange> {
         let mut changes = self.clear(range);
-        let mark = Mark {
-            root,
-            high: range.high.clone(),
-        };
+        let mark = Mark { root, high: range.high.clone() };
         let set = (range.low.clone(), Some(mark));
         self.apply(std::slice::from_ref(&set));
         changes.push(set);
@@ -81,20 +67,13 @@ impl Marks {
 
     /// Removes all marks; the changes that this makes.
     pub(crate) fn clear_all(&mut self) -> Vec<MarkChange> {
-        std::mem::take(&mut self.marks)
-            .into_keys()
-            .map(|low| (low, None))
-            .collect()
+        std::mem::take(&mut self.marks).into_keys().map(|low| (low, None)).collect()
     }
 
     /// The ranges that hold what `root` commits to, neighbours joined.
     pub(crate) fn ranges_of(&self, root: StateRoot) -> Vec<KeyRange> {
         let ranges = self.joined();
-        ranges
-            .into_iter()
-            .filter(|(of, _)| *of == root)
-            .map(|(_, range)| range)
-            .collect()
+        ranges.into_iter().filter(|(of, _)| *of == root).map(|(_, range)| range).collect()
     }
 
     /// The ranges that hold what some root commits to, neighbours of one root joined.
@@ -110,10 +89,7 @@ impl Marks {
                     range.high.clone_from(&mark.high);
                 }
                 _ => {
-                    let range = KeyRange {
-                        low: low.clone(),
-                        high: mark.high.clone(),
-                    };
+                    let range = KeyRange { low: low.clone(), high: mark.high.clone() };
                     joined.push((mark.root, range));
                 }
             }
@@ -131,13 +107,6 @@ impl Marks {
     }
 }
 
-/// Whether one of `ranges`, disjoint and in key order, covers `range`.
-pub(crate) fn covered(ranges: &[KeyRange], range: &KeyRange) -> bool {
-    let after = ranges.partition_point(|known| known.low <= range.low);
-    let around = after.checked_sub(1).and_then(|at| ranges.get(at));
-    around.is_some_and(|known| known.covers(range))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,10 +114,7 @@ mod tests {
 
     fn range(low: u8, high: u8) -> KeyRange {
         let end = (high < 40).then(|| vec![high]);
-        KeyRange {
-            low: if low == 0 { Vec::new() } else { vec![low] },
-            high: end,
-        }
+        KeyRange { low: if low == 0 { Vec::new() } else { vec![low] }, high: end }
     }
 
     proptest! {
@@ -182,7 +148,7 @@ mod tests {
                 for key in 0..40_u8 {
                     let held = ranges.iter().any(|range| range.contains(&[key]));
                     prop_assert_eq!(held, model[usize::from(key)] == Some(root));
-                    prop_assert_eq!(covered(&ranges, &range(key, key + 1)), held);
+                    prop_assert_eq!(KeyRange::any_covers(&ranges, &range(key, key + 1)), held);
                 }
             }
         }

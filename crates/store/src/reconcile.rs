@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use ketch_trie::{Children, Entry, Manifest, Prefix, StateReader, VerifiedPart, equal_parts};
 use ketch_types::{KeyRange, PartIndex, PartSet};
 
-use crate::marks::covered;
 use crate::record::{encode_children, node_key};
 use crate::view::StateView;
 use crate::{ShardStore, StoreError};
@@ -13,17 +12,15 @@ impl ShardStore {
     /// The parts of `manifest` that the store is marked as holding.
     pub fn held(&self, manifest: &Manifest) -> PartSet {
         let state = self.state();
-        if state
-            .head
-            .is_some_and(|head| head.root() == manifest.root())
-        {
+        if state.head.is_some_and(|head| head.root() == manifest.root()) {
             return PartSet::full(manifest.part_count());
         }
         let marked = state.marks.ranges_of(manifest.root());
         drop(state);
         let mut held = PartSet::empty(manifest.part_count());
         for part in (0..manifest.part_count()).map(PartIndex) {
-            if range_of(manifest, part).is_some_and(|range| covered(&marked, &range)) {
+            if manifest.part_range(part).is_some_and(|range| KeyRange::any_covers(&marked, &range))
+            {
                 held.insert(part);
             }
         }
@@ -40,11 +37,8 @@ impl ShardStore {
     ///
     /// *Errors:* what the disk says.
     pub fn reconcile(&self, manifest: &Manifest) -> Result<PartSet, StoreError> {
-        self.check_running()?;
-        if self
-            .head()
-            .is_some_and(|head| head.root() == manifest.root())
-        {
+        let _alone = self.change_alone()?;
+        if self.head().is_some_and(|head| head.root() == manifest.root()) {
             return Ok(PartSet::full(manifest.part_count()));
         }
         self.give_up_head()?;
@@ -53,15 +47,15 @@ impl ShardStore {
         let held = self.held(manifest);
         let equal = equal_parts(manifest, &view, &known)?;
         let mut adoption = Adoption::default();
-        for (part, nodes) in (0..).map(PartIndex).zip(manifest.part_nodes()) {
-            let Some(range) = range_of(manifest, part) else {
+        for (part, nodes) in (0..).map(PartIndex).zip(manifest.part_nodes(PartIndex(0))) {
+            let Some(range) = manifest.part_range(part) else {
                 break;
             };
             if held.contains(part) {
                 continue;
             }
-            if !covered(&known, &range) {
-                let Some(verified) = read_part(&view, manifest, part, &range)? else {
+            if !KeyRange::any_covers(&known, &range) {
+                let Some(verified) = read_part(&view, manifest, part, &range) else {
                     continue;
                 };
                 adoption.add(
@@ -81,8 +75,28 @@ impl ShardStore {
         Ok(self.held(manifest))
     }
 
+    /// Believes nothing that is stored any more, since some of it was found damaged: the next
+    /// [`ShardStore::reconcile`] reads and hashes everything, and what is not as it should be counts
+    /// as missing. The head and the epochs' starts are given up.
+    ///
+    /// Where the disk does not even read, applying a window fails too: then the store is closed and
+    /// [`ShardStore::set_aside`].
+    ///
+    /// *Errors:* what the disk says.
+    pub fn distrust(&self) -> Result<(), StoreError> {
+        let _alone = self.change_alone()?;
+        self.give_up_head()?;
+        let mut state = self.state();
+        let mut marks = state.marks.clone();
+        let mut batch = self.batch();
+        self.put_marks(&mut batch, marks.clear_all());
+        self.write(batch)?;
+        state.marks = marks;
+        Ok(())
+    }
+
     /// From now on the head's state is one that is only marked, and that windows may overwrite.
-    fn give_up_head(&self) -> Result<(), StoreError> {
+    pub(crate) fn give_up_head(&self) -> Result<(), StoreError> {
         let mut state = self.state();
         let Some(head) = state.head else {
             return Ok(());
@@ -113,11 +127,7 @@ impl ShardStore {
         let mut state = self.state();
         let mut marks = state.marks.clone();
         let root = manifest.root();
-        let changes = adoption
-            .ranges
-            .iter()
-            .flat_map(|range| marks.set(range, root))
-            .collect();
+        let changes = adoption.ranges.iter().flat_map(|range| marks.set(range, root)).collect();
         self.put_marks(&mut batch, changes);
         self.write(batch)?;
         state.marks = marks;
@@ -147,41 +157,37 @@ impl Adoption {
     ) -> Result<(), StoreError> {
         for node in view.nodes_in(&range) {
             let (prefix, _) = node?;
-            if !kept.iter().any(|kept| kept.covers(&prefix)) {
+            // Both are in order, so only the last one that is not behind the node can be above it.
+            let after = kept.partition_point(|kept| *kept <= prefix);
+            let above = after.checked_sub(1).and_then(|at| kept.get(at));
+            if !above.is_some_and(|kept| kept.covers(&prefix)) {
                 self.nodes.insert(prefix, None);
             }
         }
-        self.nodes.extend(
-            new.into_iter()
-                .map(|(prefix, children)| (prefix, Some(children))),
-        );
+        self.nodes.extend(new.into_iter().map(|(prefix, children)| (prefix, Some(children))));
         self.ranges.push(range);
         Ok(())
     }
 }
 
-/// The part that the entries in `range` are, if they are it.
+/// The part that the entries in `range` are, if they can be read and are it.
 fn read_part(
     view: &StateView,
     manifest: &Manifest,
     index: PartIndex,
     range: &KeyRange,
-) -> Result<Option<VerifiedPart>, StoreError> {
-    let Some(part) = manifest.part(index) else {
-        return Ok(None);
-    };
+) -> Option<VerifiedPart> {
+    let part = manifest.part(index)?;
     let mut payload = Vec::new();
-    view.entries(range, &mut |key, value| {
+    let read = view.entries(range, &mut |key, value| {
         Entry { key, value }.encode(&mut payload);
         if payload.len() as u64 > part.bytes() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
-    })?;
-    Ok(manifest.verify(index, payload).ok())
-}
-
-fn range_of(manifest: &Manifest, part: PartIndex) -> Option<KeyRange> {
-    manifest.range(part..PartIndex(part.0.saturating_add(1)))
+    });
+    // What cannot be read is missing, and fetched again.
+    read.ok()?;
+    manifest.verify(index, payload).ok()
 }

@@ -39,10 +39,7 @@ fn node_bound(key: &[u8]) -> Vec<u8> {
 
 /// What the keys of the nodes that begin in `range` lie between.
 pub(crate) fn node_bounds(range: &KeyRange) -> KeyRange {
-    KeyRange {
-        low: node_bound(&range.low),
-        high: range.high.as_deref().map(node_bound),
-    }
+    KeyRange { low: node_bound(&range.low), high: range.high.as_deref().map(node_bound) }
 }
 
 /// The place of an inner node and its children, from its record.
@@ -61,10 +58,7 @@ pub(crate) fn decode_node(key: &[u8], value: &[u8]) -> Result<(Prefix, Children)
         let prefix = Prefix::from_parts(&least_key, usize::from(u16::from_be_bytes(*bits)))?;
         let (left, right) = value.split_first_chunk::<COMMIT_BYTES>()?;
         let right: &[u8; COMMIT_BYTES] = right.try_into().ok()?;
-        let children = Children {
-            left: Commit::decode(left),
-            right: Commit::decode(right),
-        };
+        let children = Children { left: Commit::decode(left), right: Commit::decode(right) };
         (*end == 0).then_some((prefix, children))
     };
     decode().ok_or(StoreError::Malformed("node"))
@@ -119,32 +113,18 @@ impl Head {
 /// The value of a mark, whose key holds its low end: `root || high`, no `high` byte meaning the end
 /// of the key space. No mark ends at the empty key, which is the start.
 pub(crate) fn encode_mark(mark: &Mark) -> Vec<u8> {
-    [
-        &mark.root.as_bytes()[..],
-        mark.high.as_deref().unwrap_or_default(),
-    ]
-    .concat()
+    [&mark.root.as_bytes()[..], mark.high.as_deref().unwrap_or_default()].concat()
 }
 
 pub(crate) fn decode_mark(bytes: &[u8]) -> Result<Mark, StoreError> {
-    let (root, high) = bytes
-        .split_first_chunk::<32>()
-        .ok_or(StoreError::Malformed("mark"))?;
+    let (root, high) = bytes.split_first_chunk::<32>().ok_or(StoreError::Malformed("mark"))?;
     let high = Some(high.to_vec()).filter(|high| !high.is_empty());
-    Ok(Mark {
-        root: StateRoot::new(*root),
-        high,
-    })
+    Ok(Mark { root: StateRoot::new(*root), high })
 }
 
 /// `u32le(cut) || opening || records`.
 pub(crate) fn encode_outline(outline: &Outline) -> Vec<u8> {
-    [
-        &outline.cut().to_le_bytes()[..],
-        &outline.opening(),
-        outline.records(),
-    ]
-    .concat()
+    [&outline.cut().to_le_bytes()[..], &outline.opening(), outline.records()].concat()
 }
 
 /// An outline from its record, checked against its own opening: what the store hands out is

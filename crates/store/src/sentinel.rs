@@ -43,11 +43,7 @@ impl Sentinel {
 
     /// The opening failed for a reason that says nothing about the database.
     pub(crate) fn forget(self) -> Result<(), StoreError> {
-        if self.failed == 0 {
-            self.withdraw()
-        } else {
-            self.write(self.failed)
-        }
+        if self.failed == 0 { self.withdraw() } else { self.write(self.failed) }
     }
 
     fn write(&self, count: u32) -> Result<(), StoreError> {
@@ -61,9 +57,9 @@ impl Sentinel {
 }
 
 fn read_count(file: &Path) -> Result<u32, StoreError> {
-    match fs::read_to_string(file) {
+    match fs::read(file) {
         // A count cut short by a crash still stands for one opening that did not succeed.
-        Ok(text) => Ok(text.trim().parse().unwrap_or(1)),
+        Ok(text) => Ok(String::from_utf8_lossy(&text).trim().parse().unwrap_or(1)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(StoreError::file(file)(error)),
     }

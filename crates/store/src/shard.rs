@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use ketch_trie::{Manifest, StateReader};
 use ketch_types::Epoch;
 
-use crate::folder::{has_database, make_database};
+use crate::folder::{has_database, make_database, move_aside};
 use crate::marks::{MarkChange, Marks};
 use crate::record::{Head, decode_mark, decode_outline, encode_mark, encode_outline};
 use crate::sentinel::Sentinel;
@@ -32,8 +32,9 @@ pub struct ShardStore {
     config: StoreConfig,
     /// What changes together with what is on disk, locked for as long as it takes to change both.
     state: Mutex<State>,
-    /// Held for a whole chunk, so that what it was computed from is still there when it is written.
-    pub(crate) writer: Mutex<()>,
+    /// Held shared while a window is applied, and alone by everything else that changes what is
+    /// stored: what was computed from the store is then still there when it is written.
+    pub(crate) changing: RwLock<()>,
     stopped: AtomicBool,
 }
 
@@ -76,14 +77,11 @@ impl ShardStore {
         let parent = folder.parent().unwrap_or(folder);
         fs::create_dir_all(parent).map_err(StoreError::file(parent))?;
         let (sentinel, moved_aside) = Sentinel::announce(folder)?;
-        let made = if has_database(folder) {
-            Ok(())
-        } else {
-            make_database(folder, &config)
-        };
+        let made = if has_database(folder) { Ok(()) } else { make_database(folder, &config) };
         match made.and_then(|()| Self::open_database(folder, config)) {
             Ok(store) => {
                 sentinel.withdraw()?;
+                store.drop_histories(&mut store.state())?;
                 Ok(Opened { store, moved_aside })
             }
             Err(error) => {
@@ -107,29 +105,25 @@ impl ShardStore {
         }
     }
 
+    /// Moves the database in `folder`, which is closed, aside, so that the next opening begins with an
+    /// empty one and the state is fetched again; where to, if there was one.
+    ///
+    /// *Errors:* [`StoreError::Locked`] while it is open.
+    pub fn set_aside(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
+        move_aside(folder)
+    }
+
     fn open_database(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
-        let db = config
-            .database(folder)
-            .open()
-            .map_err(|error| match error {
-                fjall::Error::Locked => StoreError::Locked,
-                error => error.into(),
-            })?;
+        let db = config.database(folder).open().map_err(|error| match error {
+            fjall::Error::Locked => StoreError::Locked,
+            error => error.into(),
+        })?;
         let entries = db.keyspace("entries", || config.scanned())?;
         let nodes = db.keyspace("nodes", || config.scanned())?;
         let meta = db.keyspace("meta", || config.probed())?;
         let state = Mutex::new(State::load(&db, &meta, &config)?);
-        let (writer, stopped) = (Mutex::new(()), AtomicBool::new(false));
-        Ok(Self {
-            db,
-            entries,
-            nodes,
-            meta,
-            config,
-            state,
-            writer,
-            stopped,
-        })
+        let (changing, stopped) = (RwLock::new(()), AtomicBool::new(false));
+        Ok(Self { db, entries, nodes, meta, config, state, changing, stopped })
     }
 
     /// The newest state that is held as a whole, if one is.
@@ -156,16 +150,12 @@ impl ShardStore {
     /// *Errors:* [`StoreError::Stopped`] after an earlier failure, which is never tried again.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.check_running()?;
-        self.guard(
-            self.db
-                .persist(PersistMode::SyncAll)
-                .map_err(StoreError::from),
-        )
+        self.guard(self.db.persist(PersistMode::SyncAll).map_err(StoreError::from))
     }
 
     /// Forgets the starts of all epochs before `epoch`.
     pub fn drop_epochs_before(&self, epoch: Epoch) -> Result<(), StoreError> {
-        self.check_running()?;
+        let _alone = self.change_alone()?;
         self.drop_epochs(&mut self.state(), self.batch(), Some(epoch))
     }
 
@@ -182,10 +172,14 @@ impl ShardStore {
         }
         self.write(batch)?;
         state.manifests.retain(|epoch, _| is_kept(epoch));
-        // A history that no manifest needs is removed by the next opening if a crash comes first.
-        let kept = kept_from
-            .map(|first| state.histories.split_off(&first))
-            .unwrap_or_default();
+        // If a crash comes first, the next opening does this.
+        self.drop_histories(state)
+    }
+
+    /// Removes the histories of epochs before the first one whose start is kept.
+    fn drop_histories(&self, state: &mut State) -> Result<(), StoreError> {
+        let first = state.manifests.keys().next();
+        let kept = first.map(|first| state.histories.split_off(first)).unwrap_or_default();
         let dropped = std::mem::replace(&mut state.histories, kept);
         self.guard(
             dropped
@@ -198,11 +192,7 @@ impl ShardStore {
     pub fn pressure(&self) -> Pressure {
         let keyspaces = [&self.entries, &self.nodes, &self.meta];
         Pressure {
-            l0_runs: keyspaces
-                .iter()
-                .map(|k| k.l0_table_count())
-                .max()
-                .unwrap_or(0),
+            l0_runs: keyspaces.iter().map(|k| k.l0_table_count()).max().unwrap_or(0),
             sealed_memtables: keyspaces.iter().map(|k| k.sealed_memtable_count()).sum(),
         }
     }
@@ -228,12 +218,7 @@ impl ShardStore {
 
     /// Writes a batch, synced.
     pub(crate) fn write(&self, batch: OwnedWriteBatch) -> Result<(), StoreError> {
-        self.guard(
-            batch
-                .durability(Some(PersistMode::SyncAll))
-                .commit()
-                .map_err(StoreError::from),
-        )
+        self.guard(batch.durability(Some(PersistMode::SyncAll)).commit().map_err(StoreError::from))
     }
 
     pub(crate) fn put_marks(&self, batch: &mut OwnedWriteBatch, changes: Vec<MarkChange>) {
@@ -261,11 +246,7 @@ impl ShardStore {
         epoch: Epoch,
         manifest: &Manifest,
     ) {
-        batch.insert(
-            &self.meta,
-            manifest_key(epoch),
-            encode_outline(manifest.outline()),
-        );
+        batch.insert(&self.meta, manifest_key(epoch), encode_outline(manifest.outline()));
     }
 
     /// The history of `epoch`, made if it is not there.
@@ -274,22 +255,22 @@ impl ShardStore {
             return Ok(history.clone());
         }
         let name = format!("{HISTORY_PREFIX}{epoch}");
-        let history = self.guard(
-            self.db
-                .keyspace(&name, || self.config.probed())
-                .map_err(StoreError::from),
-        )?;
+        let history =
+            self.guard(self.db.keyspace(&name, || self.config.probed()).map_err(StoreError::from))?;
         state.histories.insert(epoch, history.clone());
         Ok(history)
     }
 
+    /// Waits until nobody else changes what is stored.
+    pub(crate) fn change_alone(&self) -> Result<RwLockWriteGuard<'_, ()>, StoreError> {
+        let alone = self.changing.write().unwrap_or_else(PoisonError::into_inner);
+        self.check_running()?;
+        Ok(alone)
+    }
+
     /// Refuses to write after a write has failed: what is on disk is then not known.
     pub(crate) fn check_running(&self) -> Result<(), StoreError> {
-        if self.stopped.load(Ordering::Acquire) {
-            Err(StoreError::Stopped)
-        } else {
-            Ok(())
-        }
+        if self.stopped.load(Ordering::Acquire) { Err(StoreError::Stopped) } else { Ok(()) }
     }
 
     /// Stops the store if a write failed.
@@ -304,10 +285,7 @@ impl ShardStore {
 impl State {
     fn load(db: &Database, meta: &Keyspace, config: &StoreConfig) -> Result<Self, StoreError> {
         let snapshot = db.snapshot();
-        let head = snapshot
-            .get(meta, HEAD_KEY)?
-            .map(|head| Head::decode(&head))
-            .transpose()?;
+        let head = snapshot.get(meta, HEAD_KEY)?.map(|head| Head::decode(&head)).transpose()?;
         let mut marks = BTreeMap::new();
         for record in snapshot.prefix(meta, MARK_PREFIX) {
             let (key, value) = record.into_inner()?;
@@ -317,41 +295,24 @@ impl State {
         let mut manifests = BTreeMap::new();
         for record in snapshot.prefix(meta, MANIFEST_PREFIX) {
             let (key, value) = record.into_inner()?;
-            let epoch = key
-                .split_last_chunk::<8>()
-                .map(|(_, epoch)| u64::from_be_bytes(*epoch));
+            let epoch = key.split_last_chunk::<8>().map(|(_, epoch)| u64::from_be_bytes(*epoch));
             let epoch = Epoch(epoch.ok_or(StoreError::Malformed("manifest"))?);
             manifests.insert(epoch, Arc::new(Manifest::new(decode_outline(&value)?)?));
         }
-        let histories = load_histories(db, config, manifests.keys().next().copied())?;
-        Ok(Self {
-            head,
-            marks: Marks::new(marks),
-            histories,
-            manifests,
-        })
+        let histories = load_histories(db, config)?;
+        Ok(Self { head, marks: Marks::new(marks), histories, manifests })
     }
 }
 
-/// The histories from the first epoch that is kept; older ones were about to be dropped.
 fn load_histories(
     db: &Database,
     config: &StoreConfig,
-    first: Option<Epoch>,
 ) -> Result<BTreeMap<Epoch, Keyspace>, StoreError> {
     let mut histories = BTreeMap::new();
     for name in db.list_keyspace_names() {
-        let epoch = name
-            .strip_prefix(HISTORY_PREFIX)
-            .and_then(|epoch| epoch.parse().ok());
-        let Some(epoch) = epoch.map(Epoch) else {
-            continue;
-        };
-        let history = db.keyspace(&name, || config.probed())?;
-        if first.is_some_and(|first| first <= epoch) {
-            histories.insert(epoch, history);
-        } else {
-            db.delete_keyspace(history)?;
+        let epoch = name.strip_prefix(HISTORY_PREFIX).and_then(|epoch| epoch.parse().ok());
+        if let Some(epoch) = epoch.map(Epoch) {
+            histories.insert(epoch, db.keyspace(&name, || config.probed())?);
         }
     }
     Ok(histories)

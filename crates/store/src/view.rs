@@ -18,27 +18,17 @@ pub struct StateView {
 impl StateView {
     pub(crate) fn new(store: &ShardStore, snapshot: Snapshot, top: Option<Commit>) -> Self {
         let (entries, nodes) = (store.entries.clone(), store.nodes.clone());
-        Self {
-            snapshot,
-            entries,
-            nodes,
-            top,
-        }
+        Self { snapshot, entries, nodes, top }
     }
 
     /// The value at `key`, if there is one.
     pub fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self
-            .snapshot
-            .get(&self.entries, key)?
-            .map(|value| value.to_vec()))
+        Ok(self.snapshot.get(&self.entries, key)?.map(|value| value.to_vec()))
     }
 
     /// The inner nodes that begin in `range`.
     pub(crate) fn nodes_in(&self, range: &KeyRange) -> NodeIter {
-        NodeIter {
-            records: records_in(&self.snapshot, &self.nodes, &node_bounds(range)),
-        }
+        NodeIter { records: records_in(&self.snapshot, &self.nodes, &node_bounds(range)) }
     }
 
     /// The keys of the inner nodes that begin in `range`.
@@ -58,10 +48,7 @@ pub(crate) fn records_in(
     keyspace: &Keyspace,
     range: &KeyRange,
 ) -> fjall::Iter {
-    let end = range
-        .high
-        .as_deref()
-        .map_or(Bound::Unbounded, Bound::Excluded);
+    let end = range.high.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     snapshot.range::<&[u8], _>(keyspace, (Bound::Included(range.low.as_slice()), end))
 }
 
@@ -89,9 +76,7 @@ impl StateReader for StateView {
     }
 
     fn nodes(&self, from: &Prefix) -> NodeIter {
-        NodeIter {
-            records: self.snapshot.range(&self.nodes, node_key(from)..),
-        }
+        NodeIter { records: self.snapshot.range(&self.nodes, node_key(from)..) }
     }
 
     fn entries(&self, range: &KeyRange, visit: &mut Visit<'_>) -> Result<(), StoreError> {

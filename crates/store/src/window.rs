@@ -1,5 +1,6 @@
 use std::iter::Peekable;
 use std::ops::Range;
+use std::sync::PoisonError;
 
 use fjall::PersistMode;
 use ketch_trie::{Children, Manifest, Prefix, VerifiedPart};
@@ -17,7 +18,8 @@ impl ShardStore {
     /// be applied at once from several threads. After a crash at any moment the window is either
     /// marked, or will be read and hashed by [`ShardStore::reconcile`] before it is believed.
     ///
-    /// *Errors:* a part of another state or out of turn, with nothing applied; what the disk says.
+    /// *Errors:* a part of another state or cut, or out of turn: no entry is changed then, but the
+    /// range is no longer vouched for; [`StoreError::NotEmpty`] over a head; what the disk says.
     pub fn apply(
         &self,
         manifest: &Manifest,
@@ -27,22 +29,20 @@ impl ShardStore {
         let Some(range) = manifest.range(window.clone()) else {
             return Ok(());
         };
+        let _shared = self.changing.read().unwrap_or_else(PoisonError::into_inner);
         self.check_running()?;
         self.unmark(&range)?;
         let mut nodes = manifest.opened_in(window.clone());
         let indices = (window.start.0..window.end.0).map(PartIndex);
-        let parts = InTurn {
-            manifest,
-            indices,
-            parts: parts.into_iter(),
-        };
+        let parts = InTurn { manifest, indices, parts: parts.into_iter() };
         self.ingest_entries(&range, parts, &mut nodes)?;
         nodes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         self.ingest_nodes(&range, &nodes)?;
         self.mark(&range, manifest)
     }
 
-    /// Makes the state of a manifest, all of whose parts are held, the head at an epoch's start.
+    /// Makes the state of a manifest, all of whose parts are held, the head at an epoch's start. The
+    /// starts of all other epochs are given up.
     ///
     /// *Errors:* [`StoreError::Incomplete`].
     pub fn complete(
@@ -51,23 +51,27 @@ impl ShardStore {
         epoch: Epoch,
         height: Height,
     ) -> Result<(), StoreError> {
-        self.check_running()?;
+        let _alone = self.change_alone()?;
         let missing = self.held(manifest).complement().len();
         if missing > 0 {
             return Err(StoreError::Incomplete { missing });
         }
-        let is_head = self
-            .head()
-            .is_some_and(|head| head.root() == manifest.root());
-        if manifest.part_count() == 0 && !is_head {
+        // A head of the same root leaves no history behind that a start could be read through.
+        self.give_up_head()?;
+        if manifest.part_count() == 0 {
             self.replace_with_nothing()?;
         }
+        self.set_head(manifest, epoch, height)
+    }
+
+    fn set_head(
+        &self,
+        manifest: &Manifest,
+        epoch: Epoch,
+        height: Height,
+    ) -> Result<(), StoreError> {
         let mut state = self.state();
-        let head = Head {
-            epoch,
-            height,
-            top: manifest.outline().top(),
-        };
+        let head = Head { epoch, height, top: manifest.outline().top() };
         let mut batch = self.batch();
         self.put_head(&mut batch, Some(&head));
         self.put_manifest(&mut batch, epoch, manifest);
@@ -189,24 +193,28 @@ where
     type Item = Result<VerifiedPart, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let root = self.manifest.root();
         match (self.indices.next(), self.parts.next()) {
             (None, None) => None,
             (Some(expected), None) => Some(Err(StoreError::MissingPart(expected))),
-            (Some(expected), Some(part)) if part.index() == expected && part.root() == root => {
+            (Some(expected), Some(part)) if is_part(self.manifest, expected, &part) => {
                 Some(Ok(part))
             }
             (expected, Some(part)) => {
                 let expected = expected.unwrap_or(PartIndex(self.manifest.part_count()));
                 let (got, root) = (part.index(), part.root());
-                Some(Err(StoreError::OtherPart {
-                    expected,
-                    got,
-                    root,
-                }))
+                Some(Err(StoreError::OtherPart { expected, got, root }))
             }
         }
     }
+}
+
+/// Whether a part is the one at `index` of this manifest: a part of the same root at another cut
+/// may have the same index.
+fn is_part(manifest: &Manifest, index: PartIndex, part: &VerifiedPart) -> bool {
+    part.index() == index
+        && part.root() == manifest.root()
+        && manifest.part(index).is_some_and(|expected| expected.hash() == part.hash())
+        && manifest.part_range(index).as_ref() == Some(part.range())
 }
 
 /// The keys of records that are there already.

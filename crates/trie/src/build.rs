@@ -38,10 +38,7 @@ pub struct StateBuilder<S> {
 impl<S: FnMut(Prefix, Children)> StateBuilder<S> {
     /// A builder of a state without entries so far.
     pub fn new(sink: S) -> Self {
-        Self {
-            nodes: NodeBuilder::new(Buffer::default()),
-            sink,
-        }
+        Self { nodes: NodeBuilder::new(Buffer::default()), sink }
     }
 
     /// Adds the next entry.
@@ -195,11 +192,7 @@ impl<B: OpenBytes> NodeBuilder<B> {
     ) -> Result<(), B::Error> {
         self.rest(common_bits, sink)?;
         self.open.append(entry);
-        let subtree = Subtree {
-            entries: 1,
-            bytes: entry.bytes() as u64,
-            form: Form::Open,
-        };
+        let subtree = Subtree { entries: 1, bytes: entry.bytes() as u64, form: Form::Open };
         self.follow(entry.key, subtree);
         Ok(())
     }
@@ -216,14 +209,7 @@ impl<B: OpenBytes> NodeBuilder<B> {
     ) -> Result<(), B::Error> {
         self.rest(common_bits, sink)?;
         append(&mut self.open);
-        self.follow(
-            last_key,
-            Subtree {
-                entries,
-                bytes,
-                form: Form::Open,
-            },
-        );
+        self.follow(last_key, Subtree { entries, bytes, form: Form::Open });
         Ok(())
     }
 
@@ -242,11 +228,7 @@ impl<B: OpenBytes> NodeBuilder<B> {
         } else {
             Form::Closed(commit.hash)
         };
-        let subtree = Subtree {
-            entries: commit.entries,
-            bytes: commit.bytes,
-            form,
-        };
+        let subtree = Subtree { entries: commit.entries, bytes: commit.bytes, form };
         self.follow(&key, subtree);
         Ok(())
     }
@@ -262,11 +244,7 @@ impl<B: OpenBytes> NodeBuilder<B> {
         let mut top = self.fold(last, None, sink)?;
         let hash = self.close(&mut top);
         self.last_key.clear();
-        Ok(Some(Commit {
-            hash,
-            entries: top.entries,
-            bytes: top.bytes,
-        }))
+        Ok(Some(Commit { hash, entries: top.entries, bytes: top.bytes }))
     }
 
     /// Puts the subtree that came last to rest before a separator.
@@ -301,9 +279,7 @@ impl<B: OpenBytes> NodeBuilder<B> {
         sink: &mut impl FnMut(Prefix, Children),
     ) -> Result<Subtree, B::Error> {
         let mut right = last;
-        while let Some(left) = self
-            .stack
-            .pop_if(|left| down_to.is_none_or(|d| left.separator > d))
+        while let Some(left) = self.stack.pop_if(|left| down_to.is_none_or(|d| left.separator > d))
         {
             self.closed = self.closed.min(self.stack.len());
             right = self.join(left.subtree, right, left.separator, sink)?;
@@ -324,11 +300,7 @@ impl<B: OpenBytes> NodeBuilder<B> {
         if bytes <= BUCKET_BYTES {
             self.reopen(&right, 0)?;
             self.reopen(&left, in_memory(right.bytes))?;
-            return Ok(Subtree {
-                entries,
-                bytes,
-                form: Form::Open,
-            });
+            return Ok(Subtree { entries, bytes, form: Form::Open });
         }
         let commit = |hash, subtree: &Subtree| Commit {
             hash,
@@ -337,17 +309,11 @@ impl<B: OpenBytes> NodeBuilder<B> {
         };
         let left_hash = self.close(&mut left);
         let right_hash = self.close(&mut right);
-        let children = Children {
-            left: commit(left_hash, &left),
-            right: commit(right_hash, &right),
-        };
+        let children =
+            Children { left: commit(left_hash, &left), right: commit(right_hash, &right) };
         let hash = children.hash(&self.last_key, separator);
         sink(Prefix::of_key(&self.last_key, separator), children);
-        Ok(Subtree {
-            entries,
-            bytes,
-            form: Form::Closed(hash),
-        })
+        Ok(Subtree { entries, bytes, form: Form::Closed(hash) })
     }
 
     /// Closes, from the first subtree on, what no bucket can take in any more: all if the last one

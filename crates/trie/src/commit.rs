@@ -37,9 +37,7 @@ impl Writes {
 
     /// The writes in key order; no value means a delete.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> {
-        self.writes
-            .iter()
-            .map(|(key, value)| (key.as_slice(), value.as_deref()))
+        self.writes.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
 
     /// The number of keys written.
@@ -120,12 +118,7 @@ struct Made {
 
 impl<'a, R: StateReader> Committer<'a, R> {
     fn new(reader: &'a R, writes: &'a [Write<'a>]) -> Self {
-        let open = StateBytes {
-            reader,
-            buffer: Buffer::default(),
-            buckets: 0,
-            bytes_hashed: 0,
-        };
+        let open = StateBytes { reader, buffer: Buffer::default(), buckets: 0, bytes_hashed: 0 };
         Self {
             reader,
             cursor: NodeCursor::new(reader),
@@ -147,9 +140,7 @@ impl<'a, R: StateReader> Committer<'a, R> {
         while let Some((commit, writes)) = descent.next() {
             self.visit(&mut descent, commit, writes)?;
         }
-        let top = self
-            .builder
-            .finish(&mut |prefix, children| self.made.add(prefix, children))?;
+        let top = self.builder.finish(&mut |prefix, children| self.made.add(prefix, children))?;
         Ok(self.committed(top))
     }
 
@@ -167,12 +158,7 @@ impl<'a, R: StateReader> Committer<'a, R> {
             }
         }
         nodes.extend(old.into_keys().map(|prefix| (prefix, None)));
-        Committed {
-            top,
-            nodes,
-            replaced: self.replaced,
-            cost,
-        }
+        Committed { top, nodes, replaced: self.replaced, cost }
     }
 
     /// Takes the node at hand over as it is if no write falls into it; else goes into it.
@@ -280,13 +266,7 @@ impl<'a, R: StateReader> Committer<'a, R> {
         let common_bits = self.builder.rise_to(first.key).unwrap_or(0);
         let append = |open: &mut StateBytes<'_, R>| open.buffer.append_run(&new);
         let sink = &mut |prefix, children| self.made.add(prefix, children);
-        self.builder.run(
-            (count, new.len() as u64),
-            append,
-            last.key,
-            common_bits,
-            sink,
-        )
+        self.builder.run((count, new.len() as u64), append, last.key, common_bits, sink)
     }
 }
 
@@ -295,9 +275,8 @@ fn merge(old: &[u8], writes: &[Write<'_>], replaced: &mut [Option<Vec<u8>>]) -> 
     let mut new = Vec::with_capacity(old.len());
     let mut rest = old;
     for ((key, value), replaced) in writes.iter().zip(replaced) {
-        let (below, from_key) = rest
-            .split_at_checked(bytes_below(rest, key))
-            .unwrap_or((rest, &[]));
+        let (below, from_key) =
+            rest.split_at_checked(bytes_below(rest, key)).unwrap_or((rest, &[]));
         new.extend_from_slice(below);
         rest = from_key;
         if let Ok((entry, after)) = Entry::decode(rest)
@@ -317,10 +296,7 @@ fn merge(old: &[u8], writes: &[Write<'_>], replaced: &mut [Option<Vec<u8>>]) -> 
 /// How many bytes the entries below `key` take.
 fn bytes_below(encoded: &[u8], key: &[u8]) -> usize {
     let entries = Entries::new(encoded).map_while(Result::ok);
-    entries
-        .take_while(|entry| entry.key < key)
-        .map(|entry| entry.bytes())
-        .sum()
+    entries.take_while(|entry| entry.key < key).map(|entry| entry.bytes()).sum()
 }
 
 impl Made {

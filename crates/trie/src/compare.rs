@@ -13,8 +13,8 @@ use crate::state::{NodeCursor, StateReader};
 ///
 /// A subtree is equal if the local trie has a node of the same hash, at whatever depth, and the
 /// range that the manifest gives the subtree holds nothing else. What lies below an equal node is
-/// not looked at. Only within `intact`, ranges in key order of whose entries the local inner nodes
-/// are known to speak truly, are nodes believed.
+/// not looked at. Nothing is found outside `intact`: ranges, disjoint and in key order, of whose
+/// entries the local inner nodes are known to speak truly.
 ///
 /// *Errors:* those of the reader.
 pub fn equal_parts<R: StateReader>(
@@ -22,11 +22,7 @@ pub fn equal_parts<R: StateReader>(
     local: &R,
     intact: &[KeyRange],
 ) -> Result<PartSet, R::Error> {
-    let mut comparison = Comparison {
-        local,
-        cursor: NodeCursor::new(local),
-        intact,
-    };
+    let mut comparison = Comparison { local, cursor: NodeCursor::new(local), intact };
     let mut equal_nodes = Vec::new();
     let mut equal_below: Option<Prefix> = None;
     let mut walk = manifest.outline().walk();
@@ -35,9 +31,7 @@ pub fn equal_parts<R: StateReader>(
             OutlineNode::Opened { prefix, commit, .. } => (prefix.clone(), commit, false),
             OutlineNode::Frontier { known, commit } => (known.clone(), commit, true),
         };
-        let mut equal = equal_below
-            .as_ref()
-            .is_some_and(|above| above.covers(&place));
+        let mut equal = equal_below.as_ref().is_some_and(|above| above.covers(&place));
         if !equal && comparison.holds(&place, &commit, &walk.range())? {
             equal = true;
             equal_below = Some(place);
@@ -79,16 +73,12 @@ impl<R: StateReader> Comparison<'_, R> {
         commit: &Commit,
         range: &KeyRange,
     ) -> Result<bool, R::Error> {
+        if !KeyRange::any_covers(self.intact, range) {
+            return Ok(false);
+        }
         if !commit.is_inner() {
             // No node to believe: the entries themselves are read and hashed.
             return Ok(read_bucket(self.local, range, commit)?.is_some());
-        }
-        let after = self
-            .intact
-            .partition_point(|intact| intact.low <= range.low);
-        let around = after.checked_sub(1).and_then(|at| self.intact.get(at));
-        if !around.is_some_and(|intact| intact.covers(range)) {
-            return Ok(false);
         }
         let Some((prefix, children)) = self.cursor.first_at(place)? else {
             return Ok(false);
@@ -97,14 +87,8 @@ impl<R: StateReader> Comparison<'_, R> {
             return Ok(false);
         }
         let own = prefix.range();
-        let before = KeyRange {
-            low: range.low.clone(),
-            high: Some(own.low),
-        };
-        let behind = own.high.map(|low| KeyRange {
-            low,
-            high: range.high.clone(),
-        });
+        let before = KeyRange { low: range.low.clone(), high: Some(own.low) };
+        let behind = own.high.map(|low| KeyRange { low, high: range.high.clone() });
         Ok(self.is_bare(&before)? && behind.map_or(Ok(true), |behind| self.is_bare(&behind))?)
     }
 

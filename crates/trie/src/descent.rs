@@ -27,19 +27,9 @@ impl<T> Descent<T> {
     pub(crate) fn new(top: Option<Commit>, beside: T) -> Self {
         let mut waiting = Vec::new();
         if let Some(commit) = top {
-            waiting.push(Waiting {
-                commit,
-                parent_bits: 0,
-                side: None,
-                beside,
-            });
+            waiting.push(Waiting { commit, parent_bits: 0, side: None, beside });
         }
-        Self {
-            path: Prefix::default(),
-            low: Vec::new(),
-            separator: None,
-            waiting,
-        }
+        Self { path: Prefix::default(), low: Vec::new(), separator: None, waiting }
     }
 
     /// Goes on to the next node, whose place is then the path.
@@ -61,12 +51,7 @@ impl<T> Descent<T> {
     pub(crate) fn open(&mut self, children: Children, left: T, right: T) {
         let parent_bits = self.path.bits();
         let mut wait = |commit, side, beside| {
-            self.waiting.push(Waiting {
-                commit,
-                parent_bits,
-                side: Some(side),
-                beside,
-            });
+            self.waiting.push(Waiting { commit, parent_bits, side: Some(side), beside });
         };
         wait(children.right, true, right);
         wait(children.left, false, left);
@@ -100,9 +85,6 @@ impl<T> Descent<T> {
             end.push(true);
             end.least_key().to_vec()
         });
-        KeyRange {
-            low: self.low.clone(),
-            high,
-        }
+        KeyRange { low: self.low.clone(), high }
     }
 }

@@ -65,19 +65,14 @@ impl<'a> Entry<'a> {
     ///
     /// *Errors:* see [`EntryError`]; lengths are checked before anything is read.
     pub fn decode(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), EntryError> {
-        let (header, rest) = bytes
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(EntryError::Truncated)?;
+        let (header, rest) =
+            bytes.split_first_chunk::<HEADER_BYTES>().ok_or(EntryError::Truncated)?;
         let [k0, k1, v0, v1, v2, v3] = *header;
         let key_bytes = usize::from(u16::from_le_bytes([k0, k1]));
         let value_bytes = u32::from_le_bytes([v0, v1, v2, v3]) as usize;
         check_lengths(key_bytes, value_bytes)?;
-        let (key, rest) = rest
-            .split_at_checked(key_bytes)
-            .ok_or(EntryError::Truncated)?;
-        let (value, rest) = rest
-            .split_at_checked(value_bytes)
-            .ok_or(EntryError::Truncated)?;
+        let (key, rest) = rest.split_at_checked(key_bytes).ok_or(EntryError::Truncated)?;
+        let (value, rest) = rest.split_at_checked(value_bytes).ok_or(EntryError::Truncated)?;
         Ok((Self { key, value }, rest))
     }
 }
@@ -127,10 +122,7 @@ mod tests {
         Entry::new(b"ab", b"xyz").unwrap().encode(&mut bytes);
         assert_eq!(bytes, b"\x02\0\x03\0\0\0abxyz");
         let (entry, rest) = Entry::decode(&bytes).unwrap();
-        assert_eq!(
-            (entry.key, entry.value, rest),
-            (&b"ab"[..], &b"xyz"[..], &b""[..])
-        );
+        assert_eq!((entry.key, entry.value, rest), (&b"ab"[..], &b"xyz"[..], &b""[..]));
         assert_eq!(entry.bytes(), bytes.len());
     }
 
@@ -139,26 +131,14 @@ mod tests {
         let long = vec![0; KEY_BYTES_MAX + 1];
         let huge = vec![0; VALUE_BYTES_MAX + 1];
         assert_eq!(Entry::new(b"", b""), Err(EntryError::EmptyKey));
-        assert_eq!(
-            Entry::new(&long, b""),
-            Err(EntryError::KeyTooLong(long.len()))
-        );
-        assert_eq!(
-            Entry::new(b"k", &huge),
-            Err(EntryError::ValueTooLong(huge.len()))
-        );
+        assert_eq!(Entry::new(&long, b""), Err(EntryError::KeyTooLong(long.len())));
+        assert_eq!(Entry::new(b"k", &huge), Err(EntryError::ValueTooLong(huge.len())));
         assert!(Entry::new(&long[1..], &huge[1..]).is_ok());
         for cut in 0..11 {
-            assert_eq!(
-                Entry::decode(&b"\x02\0\x03\0\0\0abxyz"[..cut]),
-                Err(EntryError::Truncated)
-            );
+            assert_eq!(Entry::decode(&b"\x02\0\x03\0\0\0abxyz"[..cut]), Err(EntryError::Truncated));
         }
         let claim = [1, 0, 0xff, 0xff, 0xff, 0xff, b'k'];
-        assert_eq!(
-            Entry::decode(&claim),
-            Err(EntryError::ValueTooLong(u32::MAX as usize))
-        );
+        assert_eq!(Entry::decode(&claim), Err(EntryError::ValueTooLong(u32::MAX as usize)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::entry::ENTRY_BYTES_MAX;
 use crate::node::{Children, Commit, part_hash};
-use crate::outline::{Outline, OutlineNode};
+use crate::outline::{Outline, OutlineNode, OutlineWalk};
 use crate::prefix::Prefix;
 
 /// How a state is cut into parts: its outline at the shard layout's `part_bytes`.
@@ -82,11 +82,7 @@ impl Manifest {
             }
             part.hash = part_hash(frontier.get(part.nodes.clone()).unwrap_or_default());
         }
-        Ok(Self {
-            outline,
-            frontier,
-            parts,
-        })
+        Ok(Self { outline, frontier, parts })
     }
 
     /// The root of the state that this cuts.
@@ -115,15 +111,17 @@ impl Manifest {
         self.parts.get(index.0 as usize)
     }
 
+    /// The keys that one part owns, if the manifest has it.
+    pub fn part_range(&self, index: PartIndex) -> Option<KeyRange> {
+        self.range(index..PartIndex(index.0.checked_add(1)?))
+    }
+
     /// The keys that the parts from `first` up to `end`, excluded, own together; none if there is no
     /// such part. Applying parts replaces everything in their range.
     pub fn range(&self, parts: Range<PartIndex>) -> Option<KeyRange> {
         let first = self.part(parts.start).filter(|_| parts.start < parts.end)?;
         let high = self.part(parts.end).map(|part| part.low.clone());
-        Some(KeyRange {
-            low: first.low.clone(),
-            high,
-        })
+        Some(KeyRange { low: first.low.clone(), high })
     }
 
     /// The nodes of one part, in key order.
@@ -135,35 +133,41 @@ impl Manifest {
     ///
     /// Together with the nodes inside the parts these are all the inner nodes that a store holds in
     /// the parts' key range. It walks the outline from its start: a walk of 20,000 records takes a
-    /// few milliseconds, and is made once for a window of tens of mebibytes.
+    /// millisecond or two, and is made once for a window of tens of mebibytes.
     pub fn opened_in(&self, parts: Range<PartIndex>) -> Vec<(Prefix, Children)> {
         let count = parts.end.0.saturating_sub(parts.start.0) as usize;
-        let of_parts = self.part_nodes().skip(parts.start.0 as usize).take(count);
-        of_parts.flat_map(|nodes| nodes.opened).collect()
+        self.part_nodes(parts.start).take(count).flat_map(|nodes| nodes.opened).collect()
     }
 
-    /// The outline's nodes part by part, in one walk.
-    pub fn part_nodes(&self) -> impl Iterator<Item = PartNodes> + '_ {
+    /// The outline's nodes part by part from `first` on, in one walk.
+    pub fn part_nodes(&self, first: PartIndex) -> impl Iterator<Item = PartNodes> + '_ {
+        let parts = self.parts.get(first.0 as usize..).unwrap_or_default();
+        let mut passed_by = parts.first().map_or(0, |part| part.nodes.start);
         let mut walk = self.outline.walk();
-        self.parts.iter().map(move |part| {
-            let mut nodes = PartNodes {
-                opened: Vec::new(),
-                frontier: Vec::new(),
-            };
-            while nodes.frontier.len() < part.node_count() {
-                match walk.next() {
-                    Some(OutlineNode::Opened {
-                        prefix, children, ..
-                    }) => {
-                        nodes.opened.push((prefix.clone(), children));
-                    }
-                    Some(OutlineNode::Frontier { known, .. }) => nodes.frontier.push(known.clone()),
-                    None => break,
-                }
+        while passed_by > 0 {
+            match walk.next() {
+                Some(OutlineNode::Opened { .. }) => {}
+                Some(OutlineNode::Frontier { .. }) => passed_by -= 1,
+                None => break,
             }
-            nodes
-        })
+        }
+        parts.iter().map(move |part| next_part_nodes(&mut walk, part))
     }
+}
+
+/// The nodes that a walk meets up to the end of `part`, which comes next.
+fn next_part_nodes(walk: &mut OutlineWalk<'_>, part: &Part) -> PartNodes {
+    let mut nodes = PartNodes { opened: Vec::new(), frontier: Vec::new() };
+    while nodes.frontier.len() < part.node_count() {
+        match walk.next() {
+            Some(OutlineNode::Opened { prefix, children, .. }) => {
+                nodes.opened.push((prefix.clone(), children));
+            }
+            Some(OutlineNode::Frontier { known, .. }) => nodes.frontier.push(known.clone()),
+            None => break,
+        }
+    }
+    nodes
 }
 
 /// The nodes of an outline that belong to one part.
@@ -216,37 +220,34 @@ impl<'a> Cutter<'a> {
                 let run = self.fold(run, Some(separator));
                 self.stack.push((run, separator));
             }
-            current = Some(self.add(commit, walk.low().to_vec()));
+            current = Some(self.add(commit));
         }
         if let Some(run) = current {
             self.fold(run, None);
         }
-        (self.frontier, follow(self.parts, &self.next))
+        let mut parts = follow(self.parts, &self.next);
+        set_lows(self.outline, &mut parts);
+        (self.frontier, parts)
     }
 
     /// Adds a frontier node as a part of its own.
-    fn add(&mut self, commit: Commit, low: Vec<u8>) -> Run {
+    fn add(&mut self, commit: Commit) -> Run {
         let at = self.parts.len();
         self.frontier.push(commit);
         self.parts.push(Part {
             hash: PartHash(commit.hash.0),
             entries: commit.entries,
             bytes: commit.bytes,
-            low,
+            low: Vec::new(),
             nodes: at..at + 1,
         });
         self.next.push(at + 1);
-        Run {
-            first: at,
-            last: at,
-        }
+        Run { first: at, last: at }
     }
 
     /// Joins `right` with the runs that wait below nodes of more than `down_to` bits.
     fn fold(&mut self, mut right: Run, down_to: Option<usize>) -> Run {
-        while let Some((left, _)) = self
-            .stack
-            .pop_if(|(_, bits)| down_to.is_none_or(|d| *bits > d))
+        while let Some((left, _)) = self.stack.pop_if(|(_, bits)| down_to.is_none_or(|d| *bits > d))
         {
             right = self.join(left, right);
         }
@@ -254,10 +255,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn join(&mut self, left: Run, right: Run) -> Run {
-        let apart = Run {
-            first: left.first,
-            last: right.last,
-        };
+        let apart = Run { first: left.first, last: right.last };
         let cut = u64::from(self.outline.cut());
         let after = self.next.get(right.first).copied();
         let Ok([a, b]) = self.parts.get_disjoint_mut([left.last, right.first]) else {
@@ -273,15 +271,24 @@ impl<'a> Cutter<'a> {
         if let (Some(next), Some(after)) = (self.next.get_mut(left.last), after) {
             *next = after;
         }
-        let last = if right.first == right.last {
-            left.last
-        } else {
-            right.last
-        };
-        Run {
-            first: left.first,
-            last,
+        let last = if right.first == right.last { left.last } else { right.last };
+        Run { first: left.first, last }
+    }
+}
+
+/// Sets the first key of each part, in a walk of its own: an enemy's frontier has many more nodes
+/// than parts, with keys of two kibibytes between them.
+fn set_lows(outline: &Outline, parts: &mut [Part]) {
+    let mut parts = parts.iter_mut().peekable();
+    let (mut walk, mut at) = (outline.walk(), 0);
+    while let Some(node) = walk.next() {
+        if matches!(node, OutlineNode::Opened { .. }) {
+            continue;
         }
+        if let Some(part) = parts.next_if(|part| part.nodes.start == at) {
+            part.low = walk.low().to_vec();
+        }
+        at += 1;
     }
 }
 

@@ -70,11 +70,7 @@ impl Commit {
             count.copy_from_slice(bytes);
         }
         let [entries, bytes] = counts.map(u64::from_le_bytes);
-        Self {
-            hash: NodeHash::new(hash),
-            entries,
-            bytes,
-        }
+        Self { hash: NodeHash::new(hash), entries, bytes }
     }
 
     /// Whether the node is an inner node; else it is a bucket.
@@ -103,11 +99,7 @@ impl Children {
         let hash = self.hash(prefix.least_key(), prefix.bits());
         let entries = self.left.entries.checked_add(self.right.entries)?;
         let bytes = self.left.bytes.checked_add(self.right.bytes)?;
-        Some(Commit {
-            hash,
-            entries,
-            bytes,
-        })
+        Some(Commit { hash, entries, bytes })
     }
 
     /// The hash of the inner node whose prefix is the first `bits` bits of `key`.
@@ -171,12 +163,9 @@ mod tests {
 
     #[test]
     fn the_domain_keys_are_the_hashes_of_their_labels() {
-        for (label, key) in [
-            ("bucket", K_BUCKET),
-            ("inner", K_INNER),
-            ("part", K_PART),
-            ("root", K_ROOT),
-        ] {
+        for (label, key) in
+            [("bucket", K_BUCKET), ("inner", K_INNER), ("part", K_PART), ("root", K_ROOT)]
+        {
             let label = format!("ketch.v1.{label}");
             assert_eq!(*blake3::hash(label.as_bytes()).as_bytes(), key, "{label}");
         }
@@ -185,11 +174,7 @@ mod tests {
 
     #[test]
     fn a_commit_survives_its_encoding() {
-        let commit = Commit {
-            hash: NodeHash::new([7; 32]),
-            entries: 3,
-            bytes: u64::MAX,
-        };
+        let commit = Commit { hash: NodeHash::new([7; 32]), entries: 3, bytes: u64::MAX };
         assert_eq!(Commit::decode(&commit.encode()), commit);
     }
 }

@@ -103,9 +103,7 @@ impl Outline {
     /// *Errors:* see [`ReadError`]; every node read is checked against its parent's commit.
     pub fn of_state<R: StateReader>(reader: &R, cut: u32) -> Result<Self, ReadError<R::Error>> {
         let mut cursor = NodeCursor::new(reader);
-        Self::trace(reader.top(), cut, |known, commit| {
-            cursor.find(known, commit)
-        })
+        Self::trace(reader.top(), cut, |known, commit| cursor.find(known, commit))
     }
 
     /// The outline of the state with `top`, from its inner nodes, as [`StateBuilder`] hands them out:
@@ -118,13 +116,8 @@ impl Outline {
         nodes: &BTreeMap<Prefix, Children>,
     ) -> Option<Self> {
         let node_at = |known: &Prefix, _: &Commit| {
-            let first = nodes
-                .range(known..)
-                .next()
-                .filter(|(prefix, _)| known.covers(prefix));
-            first
-                .map(|(prefix, children)| (prefix.clone(), *children))
-                .ok_or(())
+            let first = nodes.range(known..).next().filter(|(prefix, _)| known.covers(prefix));
+            first.map(|(prefix, children)| (prefix.clone(), *children)).ok_or(())
         };
         Self::trace(top, cut, node_at).ok()
     }
@@ -176,31 +169,21 @@ pub struct OutlineWalk<'a> {
 
 impl OutlineWalk<'_> {
     /// The next node. Not an iterator: its place is lent, so that none is made anew for each.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the item borrows from the walk"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "the item borrows from the walk")]
     pub fn next(&mut self) -> Option<OutlineNode<'_>> {
         if let Some(children) = self.inside.take() {
             self.descent.open(children, (), ());
         }
         let (commit, ()) = self.descent.next()?;
         if !commit.is_opened_at(self.cut) {
-            return Some(OutlineNode::Frontier {
-                known: self.descent.path(),
-                commit,
-            });
+            return Some(OutlineNode::Frontier { known: self.descent.path(), commit });
         }
         // The records were checked when the outline was made, so this never ends the walk early.
         let record = Record::split(self.rest, self.descent.path().bits()).ok()??;
         self.rest = record.rest;
         let children = record.extend_path(self.descent.path_mut(), &commit).ok()?;
         self.inside = Some(children);
-        Some(OutlineNode::Opened {
-            prefix: self.descent.path(),
-            commit,
-            children,
-        })
+        Some(OutlineNode::Opened { prefix: self.descent.path(), commit, children })
     }
 
     /// The first key of the range that the node at hand owns.
@@ -221,8 +204,8 @@ impl OutlineWalk<'_> {
 
 /// Checks an outline from a peer, record by record as the bytes arrive.
 ///
-/// *Shape:* beside the records, which hold as many bytes as were verified and at most one record
-/// more, memory is one item for each level of the path, at most [`PREFIX_BITS_MAX`].
+/// *Shape:* memory is the records that were verified, which a true root bounds, at most two records
+/// more, and one item for each level of the path, at most [`PREFIX_BITS_MAX`].
 pub struct OutlineChecker {
     outline: Outline,
     descent: Descent<()>,
@@ -248,17 +231,8 @@ impl OutlineChecker {
         if top.is_some_and(|top| top.entries == 0) {
             return Err(OutlineFault::Opening);
         }
-        let outline = Outline {
-            cut,
-            top,
-            records: Vec::new(),
-        };
-        let mut checker = Self {
-            outline,
-            descent: Descent::new(top, ()),
-            next: None,
-            checked: 0,
-        };
+        let outline = Outline { cut, top, records: Vec::new() };
+        let mut checker = Self { outline, descent: Descent::new(top, ()), next: None, checked: 0 };
         checker.advance();
         Ok(checker)
     }
@@ -267,7 +241,15 @@ impl OutlineChecker {
     ///
     /// *Errors:* see [`OutlineFault`]; the first one is final.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), OutlineFault> {
-        self.outline.records.extend_from_slice(bytes);
+        // No more than a record's worth is ever kept of what is not checked yet.
+        bytes.chunks(RECORD_BYTES_MAX).try_for_each(|some| {
+            self.outline.records.extend_from_slice(some);
+            self.check()
+        })
+    }
+
+    /// Checks the records that are there as a whole.
+    fn check(&mut self) -> Result<(), OutlineFault> {
         while let Some(commit) = self.next {
             let rest = self.outline.records.get(self.checked..).unwrap_or_default();
             let Some(record) = Record::split(rest, self.descent.path().bits())? else {
@@ -299,11 +281,7 @@ impl OutlineChecker {
     ///
     /// *Errors:* [`OutlineFault::Truncated`].
     pub fn finish(self) -> Result<Outline, OutlineFault> {
-        if self.is_complete() {
-            Ok(self.outline)
-        } else {
-            Err(OutlineFault::Truncated)
-        }
+        if self.is_complete() { Ok(self.outline) } else { Err(OutlineFault::Truncated) }
     }
 
     /// Goes on to the next node that has a record.
@@ -343,21 +321,14 @@ impl<'a> Record<'a> {
             let (extension, rest) = rest.split_at_checked(extension_bits.div_ceil(8))?;
             let (left, rest) = rest.split_first_chunk::<COMMIT_BYTES>()?;
             let (right_hash, rest) = rest.split_first_chunk::<32>()?;
-            Some(Self {
-                extension_bits,
-                extension,
-                left,
-                right_hash,
-                rest,
-            })
+            Some(Self { extension_bits, extension, left, right_hash, rest })
         };
         Ok(split())
     }
 
     /// Extends the path to the node's whole prefix; the node's children.
     fn extend_path(&self, path: &mut Prefix, node: &Commit) -> Result<Children, OutlineFault> {
-        path.extend(self.extension, self.extension_bits)
-            .map_err(|_| OutlineFault::Prefix)?;
+        path.extend(self.extension, self.extension_bits).map_err(|_| OutlineFault::Prefix)?;
         let left = Commit::decode(self.left);
         let right = right_commit(node, &left, *self.right_hash).ok_or(OutlineFault::Counts)?;
         Ok(Children { left, right })

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// A part's payload as it is cached and sent: lz4 block format, or as it is where that is shorter.
+/// A part's payload as it is cached and sent: one lz4 block where that is shorter, else as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedPart {
     /// How `bytes` are to be read.
@@ -31,15 +31,9 @@ impl PackedPart {
     pub fn pack(payload: &[u8]) -> Self {
         let packed = lz4_flex::block::compress(payload);
         if packed.len() < payload.len() {
-            Self {
-                packing: Packing::Lz4,
-                bytes: packed,
-            }
+            Self { packing: Packing::Lz4, bytes: packed }
         } else {
-            Self {
-                packing: Packing::Raw,
-                bytes: payload.to_vec(),
-            }
+            Self { packing: Packing::Raw, bytes: payload.to_vec() }
         }
     }
 
@@ -49,22 +43,16 @@ impl PackedPart {
     pub fn unpack(&self, expected_bytes: usize) -> Result<Vec<u8>, UnpackError> {
         let wrong = UnpackError { expected_bytes };
         let payload = match self.packing {
+            Packing::Raw if self.bytes.len() != expected_bytes => return Err(wrong),
             Packing::Raw => self.bytes.clone(),
             Packing::Lz4 => {
                 let mut payload = vec![0; expected_bytes];
                 let filled = lz4_flex::block::decompress_into(&self.bytes, &mut payload);
-                filled
-                    .ok()
-                    .filter(|filled| *filled == expected_bytes)
-                    .ok_or(wrong)?;
+                filled.ok().filter(|filled| *filled == expected_bytes).ok_or(wrong)?;
                 payload
             }
         };
-        if payload.len() == expected_bytes {
-            Ok(payload)
-        } else {
-            Err(wrong)
-        }
+        Ok(payload)
     }
 }
 
@@ -75,9 +63,8 @@ mod tests {
 
     #[test]
     fn what_does_not_shrink_is_packed_raw() {
-        let noise: Vec<u8> = (0..999_u32)
-            .flat_map(|i| *blake3::hash(&i.to_le_bytes()).as_bytes())
-            .collect();
+        let noise: Vec<u8> =
+            (0..999_u32).flat_map(|i| *blake3::hash(&i.to_le_bytes()).as_bytes()).collect();
         assert_eq!(PackedPart::pack(&noise).packing, Packing::Raw);
         assert_eq!(PackedPart::pack(&[7; 999]).packing, Packing::Lz4);
         assert_eq!(PackedPart::pack(&[]).packing, Packing::Raw);
@@ -88,10 +75,7 @@ mod tests {
         for payload in [&[7; 999][..], b"abc"] {
             let packed = PackedPart::pack(payload);
             for expected_bytes in [payload.len() - 1, payload.len() + 1, 0] {
-                assert_eq!(
-                    packed.unpack(expected_bytes),
-                    Err(UnpackError { expected_bytes })
-                );
+                assert_eq!(packed.unpack(expected_bytes), Err(UnpackError { expected_bytes }));
             }
         }
     }

@@ -97,17 +97,9 @@ impl Manifest {
     /// *Errors:* see [`PartFault`].
     pub fn verify(&self, index: PartIndex, payload: Vec<u8>) -> Result<VerifiedPart, PartFault> {
         let part = self.part(index).ok_or(PartFault::Index(index))?;
-        let end = PartIndex(index.0.saturating_add(1));
-        let range = self.range(index..end).ok_or(PartFault::Index(index))?;
+        let range = self.part_range(index).ok_or(PartFault::Index(index))?;
         let nodes = check_payload(part, &range, self.nodes_of(part), &payload)?;
-        Ok(VerifiedPart {
-            root: self.root(),
-            index,
-            hash: part.hash(),
-            range,
-            payload,
-            nodes,
-        })
+        Ok(VerifiedPart { root: self.root(), index, hash: part.hash(), range, payload, nodes })
     }
 }
 
@@ -119,10 +111,7 @@ fn check_payload(
     payload: &[u8],
 ) -> Result<Vec<(Prefix, Children)>, PartFault> {
     if payload.len() as u64 != part.bytes() {
-        return Err(PartFault::Bytes {
-            expected: part.bytes(),
-            got: payload.len() as u64,
-        });
+        return Err(PartFault::Bytes { expected: part.bytes(), got: payload.len() as u64 });
     }
     let mut nodes = Vec::new();
     let mut sink = |prefix, children| nodes.push((prefix, children));

@@ -88,12 +88,7 @@ impl<R: StateReader> Overlay<R> {
     /// The base's state, so far without writes.
     pub fn new(base: R) -> Self {
         let top = base.top();
-        Self {
-            base,
-            top,
-            entries: BTreeMap::new(),
-            nodes: BTreeMap::new(),
-        }
+        Self { base, top, entries: BTreeMap::new(), nodes: BTreeMap::new() }
     }
 
     /// The root of the state with all writes.
@@ -113,16 +108,9 @@ impl<R: StateReader> Overlay<R> {
     /// Lays writes over the state whose commit was computed elsewhere.
     pub fn apply(&mut self, writes: &Writes, committed: &Committed) {
         self.top = committed.top;
-        let writes = writes
-            .iter()
-            .map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec)));
+        let writes = writes.iter().map(|(k, v)| (k.to_vec(), v.map(<[u8]>::to_vec)));
         self.entries.extend(writes);
-        self.nodes.extend(
-            committed
-                .nodes
-                .iter()
-                .map(|(prefix, node)| (prefix.clone(), *node)),
-        );
+        self.nodes.extend(committed.nodes.iter().map(|(prefix, node)| (prefix.clone(), *node)));
     }
 }
 
@@ -145,20 +133,14 @@ impl<R: StateReader> StateReader for Overlay<R> {
 
     fn nodes(&self, from: &Prefix) -> Self::Nodes<'_> {
         let over = self.nodes.range(from..).peekable();
-        OverlayNodes {
-            base: self.base.nodes(from).peekable(),
-            over,
-        }
+        OverlayNodes { base: self.base.nodes(from).peekable(), over }
     }
 
     fn entries(&self, range: &KeyRange, visit: &mut Visit<'_>) -> Result<(), R::Error> {
         if range.is_empty() {
             return Ok(());
         }
-        let end = range
-            .high
-            .as_deref()
-            .map_or(Bound::Unbounded, Bound::Excluded);
+        let end = range.high.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let bounds = (Bound::Included(range.low.as_slice()), end);
         let mut over = self.entries.range::<[u8], _>(bounds).peekable();
         let mut flow = ControlFlow::Continue(());
@@ -241,10 +223,7 @@ pub(crate) struct NodeCursor<'a, R: StateReader + 'a> {
 
 impl<'a, R: StateReader> NodeCursor<'a, R> {
     pub(crate) fn new(reader: &'a R) -> Self {
-        Self {
-            reader,
-            ahead: None,
-        }
+        Self { reader, ahead: None }
     }
 
     /// The first node at or below `place`, provided that its commit is `expected`.
@@ -265,11 +244,7 @@ impl<'a, R: StateReader> NodeCursor<'a, R> {
         &mut self,
         place: &Prefix,
     ) -> Result<Option<(Prefix, Children)>, R::Error> {
-        if !self
-            .ahead
-            .as_mut()
-            .is_some_and(|ahead| step_to(ahead, place))
-        {
+        if !self.ahead.as_mut().is_some_and(|ahead| step_to(ahead, place)) {
             self.ahead = Some(self.reader.nodes(place).peekable());
         }
         let Some(ahead) = &mut self.ahead else {

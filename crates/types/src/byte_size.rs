@@ -35,18 +35,13 @@ impl FromStr for ByteSize {
         }
         let count: Option<u64> = digits.parse().ok();
         let bytes = count.and_then(|count| count.checked_mul(unit));
-        bytes
-            .map(ByteSize)
-            .ok_or_else(|| ByteSizeError::TooLarge(text.to_owned()))
+        bytes.map(ByteSize).ok_or_else(|| ByteSizeError::TooLarge(text.to_owned()))
     }
 }
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = UNITS
-            .iter()
-            .rev()
-            .find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit));
+        let whole = UNITS.iter().rev().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit));
         match whole {
             Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
             None => write!(f, "{}", self.0),
@@ -70,16 +65,10 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for text in ["", "KiB", "-1", "+1", "1.5MiB", "1MB", "0x10", "1 K", "１"] {
-            assert_eq!(
-                text.parse::<ByteSize>(),
-                Err(ByteSizeError::Number(text.into()))
-            );
+            assert_eq!(text.parse::<ByteSize>(), Err(ByteSizeError::Number(text.into())));
         }
         for text in ["18446744073709551616", "18446744073709551615GiB"] {
-            assert_eq!(
-                text.parse::<ByteSize>(),
-                Err(ByteSizeError::TooLarge(text.into()))
-            );
+            assert_eq!(text.parse::<ByteSize>(), Err(ByteSizeError::TooLarge(text.into())));
         }
     }
 }

@@ -11,9 +11,7 @@ pub struct Instant {
 
 impl Instant {
     /// The driver's origin of time.
-    pub const ORIGIN: Instant = Instant {
-        since_origin_nanos: 0,
-    };
+    pub const ORIGIN: Instant = Instant { since_origin_nanos: 0 };
 
     /// How long after the origin this moment is.
     pub const fn since_origin(self) -> Duration {
@@ -27,9 +25,7 @@ impl Add<Duration> for Instant {
     /// The later moment; past the end of time it is the end of time.
     fn add(self, duration: Duration) -> Instant {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Instant {
-            since_origin_nanos: self.since_origin_nanos.saturating_add(nanos),
-        }
+        Instant { since_origin_nanos: self.since_origin_nanos.saturating_add(nanos) }
     }
 }
 
@@ -38,10 +34,7 @@ impl Sub for Instant {
 
     /// The time from `earlier` to this moment; zero if it is in truth the later one.
     fn sub(self, earlier: Instant) -> Duration {
-        Duration::from_nanos(
-            self.since_origin_nanos
-                .saturating_sub(earlier.since_origin_nanos),
-        )
+        Duration::from_nanos(self.since_origin_nanos.saturating_sub(earlier.since_origin_nanos))
     }
 }
 

@@ -19,10 +19,7 @@ pub struct KeyRange {
 
 impl KeyRange {
     /// The whole key space.
-    pub const ALL: KeyRange = KeyRange {
-        low: Vec::new(),
-        high: None,
-    };
+    pub const ALL: KeyRange = KeyRange { low: Vec::new(), high: None };
 
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
@@ -39,6 +36,13 @@ impl KeyRange {
         other.is_empty() || (self.low <= other.low && ends_before)
     }
 
+    /// Whether one of `ranges`, disjoint and in key order, covers `range`.
+    pub fn any_covers(ranges: &[KeyRange], range: &KeyRange) -> bool {
+        let after = ranges.partition_point(|known| known.low <= range.low);
+        let around = after.checked_sub(1).and_then(|at| ranges.get(at));
+        around.is_some_and(|known| known.covers(range))
+    }
+
     /// Whether no key lies in the range.
     pub fn is_empty(&self) -> bool {
         self.high.as_ref().is_some_and(|high| *high <= self.low)
@@ -47,11 +51,7 @@ impl KeyRange {
 
 impl std::fmt::Debug for KeyRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let hex = |key: &[u8]| {
-            key.iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
+        let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let high = self.high.as_deref().map_or_else(|| "end".to_owned(), hex);
         write!(f, "[{}, {high})", hex(&self.low))
     }
@@ -62,18 +62,14 @@ mod tests {
     use super::*;
 
     fn range(low: &str, high: Option<&str>) -> KeyRange {
-        KeyRange {
-            low: low.into(),
-            high: high.map(Into::into),
-        }
+        KeyRange { low: low.into(), high: high.map(Into::into) }
     }
 
     #[test]
     fn the_low_end_belongs_to_a_range_and_the_high_end_does_not() {
         let middle = range("b", Some("d"));
-        let inside: Vec<_> = ["a", "b", "c", "cz", "d"]
-            .map(|k| middle.contains(k.as_bytes()))
-            .into();
+        let inside: Vec<_> =
+            ["a", "b", "c", "cz", "d"].map(|k| middle.contains(k.as_bytes())).into();
         assert_eq!(inside, [false, true, true, true, false]);
         assert!(KeyRange::ALL.contains(b"") && KeyRange::ALL.contains(&[255; 9]));
     }
@@ -82,15 +78,8 @@ mod tests {
     fn a_range_covers_what_lies_wholly_within_it() {
         let middle = range("b", Some("d"));
         assert!(KeyRange::ALL.covers(&middle) && middle.covers(&middle));
-        assert!(
-            middle.covers(&range("z", Some("z"))),
-            "an empty range lies anywhere"
-        );
-        for other in [
-            range("a", Some("c")),
-            range("c", Some("e")),
-            range("c", None),
-        ] {
+        assert!(middle.covers(&range("z", Some("z"))), "an empty range lies anywhere");
+        for other in [range("a", Some("c")), range("c", Some("e")), range("c", None)] {
             assert!(!middle.covers(&other), "{other:?}");
         }
     }

@@ -72,11 +72,7 @@ impl ShardLayout {
             .ok()
             .filter(|bytes| (PART_BYTES_MIN..=PART_BYTES_MAX).contains(bytes))
             .ok_or(LayoutError::PartBytes(part_bytes))?;
-        Ok(Self {
-            shards,
-            boundaries,
-            part_bytes,
-        })
+        Ok(Self { shards, boundaries, part_bytes })
     }
 
     /// The shards in key order.
@@ -91,9 +87,7 @@ impl ShardLayout {
 
     /// The shard that holds `key`.
     pub fn shard_of(&self, key: &[u8]) -> ShardId {
-        let position = self
-            .boundaries
-            .partition_point(|boundary| boundary.as_slice() <= key);
+        let position = self.boundaries.partition_point(|boundary| boundary.as_slice() <= key);
         // There is one shard more than there are boundaries, so the position always names one.
         self.shards.get(position).copied().unwrap_or(ShardId(0))
     }
@@ -101,14 +95,9 @@ impl ShardLayout {
     /// The keys of `shard`, if the layout has it.
     pub fn range_of(&self, shard: ShardId) -> Option<KeyRange> {
         let position = self.shards.iter().position(|id| *id == shard)?;
-        let below = position
-            .checked_sub(1)
-            .and_then(|before| self.boundaries.get(before));
+        let below = position.checked_sub(1).and_then(|before| self.boundaries.get(before));
         let low = below.cloned().unwrap_or_default();
-        Some(KeyRange {
-            low,
-            high: self.boundaries.get(position).cloned(),
-        })
+        Some(KeyRange { low, high: self.boundaries.get(position).cloned() })
     }
 }
 
@@ -129,10 +118,7 @@ fn check_boundaries(boundaries: &[Vec<u8>]) -> Result<(), LayoutError> {
 fn check_ids(shards: &[ShardId]) -> Result<(), LayoutError> {
     let mut sorted = shards.to_vec();
     sorted.sort_unstable();
-    let twice = sorted
-        .iter()
-        .zip(sorted.iter().skip(1))
-        .find(|(a, b)| a == b);
+    let twice = sorted.iter().zip(sorted.iter().skip(1)).find(|(a, b)| a == b);
     twice.map_or(Ok(()), |(id, _)| Err(LayoutError::DuplicateShard(*id)))
 }
 
@@ -158,11 +144,7 @@ mod tests {
     #[test]
     fn the_ranges_of_the_shards_tile_the_key_space() {
         let layout = layout(&[10, 11, 1], &["aurora", "m"]).unwrap();
-        let ranges: Vec<_> = layout
-            .shards()
-            .iter()
-            .map(|s| layout.range_of(*s).unwrap())
-            .collect();
+        let ranges: Vec<_> = layout.shards().iter().map(|s| layout.range_of(*s).unwrap()).collect();
         assert!(ranges[0].low.is_empty() && ranges[2].high.is_none());
         assert_eq!(ranges[0].high.as_ref(), Some(&ranges[1].low));
         assert_eq!(ranges[1].high.as_ref(), Some(&ranges[2].low));
@@ -173,24 +155,12 @@ mod tests {
     fn what_is_not_a_layout_is_refused_with_its_reason() {
         let long = "x".repeat(KEY_BYTES_MAX + 1);
         assert_eq!(layout(&[], &[]), Err(LayoutError::ShardCount(0)));
-        let counts = LayoutError::BoundaryCount {
-            shards: 2,
-            boundaries: 0,
-        };
+        let counts = LayoutError::BoundaryCount { shards: 2, boundaries: 0 };
         assert_eq!(layout(&[1, 2], &[]), Err(counts));
-        assert_eq!(
-            layout(&[1, 2, 3], &["b", "b"]),
-            Err(LayoutError::BoundaryOrder(1))
-        );
+        assert_eq!(layout(&[1, 2, 3], &["b", "b"]), Err(LayoutError::BoundaryOrder(1)));
         assert_eq!(layout(&[1, 2], &[""]), Err(LayoutError::BoundaryLength(0)));
-        assert_eq!(
-            layout(&[1, 2], &[&long]),
-            Err(LayoutError::BoundaryLength(0))
-        );
-        assert_eq!(
-            layout(&[7, 7], &["b"]),
-            Err(LayoutError::DuplicateShard(ShardId(7)))
-        );
+        assert_eq!(layout(&[1, 2], &[&long]), Err(LayoutError::BoundaryLength(0)));
+        assert_eq!(layout(&[7, 7], &["b"]), Err(LayoutError::DuplicateShard(ShardId(7))));
         for bytes in [0, 65_535, (64 << 20) + 1, u64::MAX] {
             let refused = ShardLayout::new(vec![ShardId(0)], vec![], bytes);
             assert_eq!(refused, Err(LayoutError::PartBytes(bytes)));

@@ -43,10 +43,7 @@ pub enum PartSetError {
 impl PartSet {
     /// No part, of `count`.
     pub fn empty(count: u32) -> Self {
-        Self {
-            parts: RoaringBitmap::new(),
-            count,
-        }
+        Self { parts: RoaringBitmap::new(), count }
     }
 
     /// Every part, of `count`.
@@ -132,13 +129,11 @@ impl PartSet {
 
     /// The set over `count` parts that `bytes`, from a peer, stand for.
     ///
-    /// *Errors:* see [`PartSetError`]; memory stays below twice the bytes' bound whatever they say.
+    /// *Errors:* see [`PartSetError`]. Whatever the bytes say, memory stays within a small multiple of
+    /// their bound and 512 KiB, which the reader takes for a description of the containers.
     pub fn decode(bytes: &[u8], count: u32) -> Result<Self, PartSetError> {
         if bytes.len() > Self::encoded_bytes_max(count) {
-            return Err(PartSetError::TooLong {
-                bytes: bytes.len(),
-                count,
-            });
+            return Err(PartSetError::TooLong { bytes: bytes.len(), count });
         }
         let mut rest = bytes;
         let parts =
@@ -150,11 +145,7 @@ impl PartSet {
             return Err(PartSetError::OutOfRange { part, count });
         }
         let set = Self { parts, count };
-        if set.encode() == bytes {
-            Ok(set)
-        } else {
-            Err(PartSetError::NotCanonical)
-        }
+        if set.encode() == bytes { Ok(set) } else { Err(PartSetError::NotCanonical) }
     }
 
     /// The most bytes of an encoded set over `count` parts: a header, and for each 65,536 parts a
@@ -194,9 +185,7 @@ mod tests {
         let runs = [0x3b, 0x30, 0, 0, 1, 0, 0, 6, 0, 1, 0, 0, 0, 6, 0];
         assert_eq!(PartSet::full(7).encode(), runs);
         // Cookie 12346 without runs: one container of two values at offset 16.
-        let array = [
-            0x3a, 0x30, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 16, 0, 0, 0, 1, 0, 5, 0,
-        ];
+        let array = [0x3a, 0x30, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 16, 0, 0, 0, 1, 0, 5, 0];
         assert_eq!(set_of(&[1, 5], 7).encode(), array);
         assert_eq!(PartSet::empty(7).encode(), [0x3a, 0x30, 0, 0, 0, 0, 0, 0]);
     }
@@ -214,10 +203,7 @@ mod tests {
     #[test]
     fn a_bitmap_past_the_part_count_is_refused() {
         let bytes = set_of(&[6], 7).encode();
-        assert_eq!(
-            PartSet::decode(&bytes, 6),
-            Err(PartSetError::OutOfRange { part: 6, count: 6 })
-        );
+        assert_eq!(PartSet::decode(&bytes, 6), Err(PartSetError::OutOfRange { part: 6, count: 6 }));
     }
 
     #[test]
@@ -238,22 +224,13 @@ mod tests {
         let mut bytes = Vec::new();
         all.serialize_into(&mut bytes).unwrap();
         let refused = PartSet::decode(&bytes, 20_000);
-        assert_eq!(
-            refused,
-            Err(PartSetError::TooLong {
-                bytes: bytes.len(),
-                count: 20_000
-            })
-        );
+        assert_eq!(refused, Err(PartSetError::TooLong { bytes: bytes.len(), count: 20_000 }));
     }
 
     #[test]
     fn trailing_and_missing_bytes_are_refused() {
         let mut bytes = set_of(&[1, 5], 7).encode();
-        assert_eq!(
-            PartSet::decode(&bytes[..bytes.len() - 1], 7),
-            Err(PartSetError::Malformed)
-        );
+        assert_eq!(PartSet::decode(&bytes[..bytes.len() - 1], 7), Err(PartSetError::Malformed));
         bytes.push(0);
         assert_eq!(PartSet::decode(&bytes, 7), Err(PartSetError::Malformed));
     }

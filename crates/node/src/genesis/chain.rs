@@ -19,24 +19,10 @@ struct Document {
 
 #[derive(Deserialize)]
 enum Record {
-    Account {
-        account_id: String,
-        account: Value,
-    },
-    AccessKey {
-        account_id: String,
-        public_key: String,
-        access_key: Value,
-    },
-    Contract {
-        account_id: String,
-        code: String,
-    },
-    Data {
-        account_id: String,
-        data_key: String,
-        value: String,
-    },
+    Account { account_id: String, account: Value },
+    AccessKey { account_id: String, public_key: String, access_key: Value },
+    Contract { account_id: String, code: String },
+    Data { account_id: String, data_key: String, value: String },
 }
 
 #[derive(Deserialize)]
@@ -74,18 +60,11 @@ fn near_entry(record: Record) -> Result<(Vec<u8>, Vec<u8>), GenesisProblem> {
         [account_id.as_bytes(), &[0, kind], rest].concat()
     };
     Ok(match record {
-        Record::Account {
-            account_id,
-            account,
-        } => {
+        Record::Account { account_id, account } => {
             let value = compact(&account_id, &account)?;
             (key(&account_id, 0, &[]), value)
         }
-        Record::AccessKey {
-            account_id,
-            public_key,
-            access_key,
-        } => {
+        Record::AccessKey { account_id, public_key, access_key } => {
             let value = compact(&account_id, &access_key)?;
             (key(&account_id, 1, public_key.as_bytes()), value)
         }
@@ -93,16 +72,9 @@ fn near_entry(record: Record) -> Result<(Vec<u8>, Vec<u8>), GenesisProblem> {
             let code = from_base64(&account_id, &code)?;
             (key(&account_id, 2, &[]), code)
         }
-        Record::Data {
-            account_id,
-            data_key,
-            value,
-        } => {
+        Record::Data { account_id, data_key, value } => {
             let data_key = from_base64(&account_id, &data_key)?;
-            (
-                key(&account_id, 3, &data_key),
-                from_base64(&account_id, &value)?,
-            )
+            (key(&account_id, 3, &data_key), from_base64(&account_id, &value)?)
         }
     })
 }
@@ -129,13 +101,12 @@ impl<'a> Sorted<'a> {
     fn new(value: &'a Value) -> Option<Self> {
         match value {
             Value::Number(number) if !number.is_i64() && !number.is_u64() => None,
-            Value::Array(list) => Some(Self::List(
-                list.iter().map(Self::new).collect::<Option<_>>()?,
-            )),
+            Value::Array(list) => {
+                Some(Self::List(list.iter().map(Self::new).collect::<Option<_>>()?))
+            }
             Value::Object(members) => {
-                let members = members
-                    .iter()
-                    .map(|(name, value)| Some((name.as_str(), Self::new(value)?)));
+                let members =
+                    members.iter().map(|(name, value)| Some((name.as_str(), Self::new(value)?)));
                 Some(Self::Object(members.collect::<Option<_>>()?))
             }
             leaf => Some(Self::Leaf(leaf)),
@@ -160,12 +131,7 @@ fn ethereum_entries(
     if let Some(code) = account.code.filter(|code| !code.is_empty()) {
         entries.insert([&key[..], &[1]].concat(), from_hex(address, &code)?);
     }
-    for (slot, value) in account
-        .storage
-        .map(|storage| storage.0)
-        .into_iter()
-        .flatten()
-    {
+    for (slot, value) in account.storage.map(|storage| storage.0).into_iter().flatten() {
         let what = format!("storage of {address}");
         let (slot, value): ([u8; 32], [u8; 32]) =
             (hex_number(&what, &slot)?, hex_number(&what, &value)?);
@@ -176,19 +142,11 @@ fn ethereum_entries(
 
 fn from_hex(what: &str, digits: &str) -> Result<Vec<u8>, GenesisProblem> {
     let digits = digits.strip_prefix("0x").unwrap_or(digits);
-    hex::decode(digits).map_err(|error| GenesisProblem::Hex {
-        what: what.to_owned(),
-        error,
-    })
+    hex::decode(digits).map_err(|error| GenesisProblem::Hex { what: what.to_owned(), error })
 }
 
 fn from_base64(what: &str, text: &str) -> Result<Vec<u8>, GenesisProblem> {
-    STANDARD
-        .decode(text)
-        .map_err(|error| GenesisProblem::Base64 {
-            what: what.to_owned(),
-            error,
-        })
+    STANDARD.decode(text).map_err(|error| GenesisProblem::Base64 { what: what.to_owned(), error })
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for InOrder<T> {

@@ -18,11 +18,7 @@ pub(super) fn json_lines(bytes: &[u8]) -> Result<Entries, Located> {
         }
         let row: Row =
             serde_json::from_slice(text).map_err(|error| Located::json(&error, Some(line)))?;
-        let at_line = |problem| Located {
-            line: Some(line),
-            column: None,
-            problem,
-        };
+        let at_line = |problem| Located { line: Some(line), column: None, problem };
         let key = decode("key", &row.key).map_err(at_line)?;
         let value = decode("value", &row.value).map_err(at_line)?;
         entries.insert(key, value);
@@ -38,11 +34,7 @@ pub(super) fn tab_separated(bytes: &[u8]) -> Result<Entries, Located> {
             continue;
         }
         let tab = text.iter().position(|byte| *byte == b'\t');
-        let at_line = |problem| Located {
-            line: Some(line),
-            column: None,
-            problem,
-        };
+        let at_line = |problem| Located { line: Some(line), column: None, problem };
         let (key, value) = tab
             .and_then(|tab| text.split_at_checked(tab))
             .ok_or_else(|| at_line(GenesisProblem::NoTab))?;
@@ -55,8 +47,5 @@ pub(super) fn tab_separated(bytes: &[u8]) -> Result<Entries, Located> {
 }
 
 fn decode(what: &str, digits: &str) -> Result<Vec<u8>, GenesisProblem> {
-    hex::decode(digits).map_err(|error| GenesisProblem::Hex {
-        what: what.to_owned(),
-        error,
-    })
+    hex::decode(digits).map_err(|error| GenesisProblem::Hex { what: what.to_owned(), error })
 }

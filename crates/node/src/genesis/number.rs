@@ -17,11 +17,8 @@ pub(super) fn hex_number<const N: usize>(
 }
 
 fn parse<const N: usize>(what: &str, digits: &str, radix: u8) -> Result<[u8; N], GenesisProblem> {
-    let refused = || GenesisProblem::Number {
-        what: what.to_owned(),
-        text: digits.to_owned(),
-        bits: 8 * N,
-    };
+    let refused =
+        || GenesisProblem::Number { what: what.to_owned(), text: digits.to_owned(), bits: 8 * N };
     let mut bytes = [0; N];
     for digit in digits.chars() {
         let digit = digit.to_digit(u32::from(radix)).ok_or_else(refused)?;
@@ -31,19 +28,13 @@ fn parse<const N: usize>(what: &str, digits: &str, radix: u8) -> Result<[u8; N],
             let next = u32::from(*byte) * u32::from(radix) + carry;
             let [high @ .., low] = next.to_be_bytes();
             *byte = low;
-            carry = high
-                .iter()
-                .fold(0, |carry, byte| carry << 8 | u32::from(*byte));
+            carry = high.iter().fold(0, |carry, byte| carry << 8 | u32::from(*byte));
         }
         if carry != 0 {
             return Err(refused());
         }
     }
-    if digits.is_empty() {
-        Err(refused())
-    } else {
-        Ok(bytes)
-    }
+    if digits.is_empty() { Err(refused()) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
