@@ -15,14 +15,13 @@ use std::path::Path;
 
 use ketch_store::{Chunk, ShardStore, StoreConfig, StoreError};
 use ketch_trie::{
-    Children, Commit, Entry, Manifest, Outline, Prefix, StateBuilder, StateReader, VerifiedPart,
-    Writes,
+    Children, Commit, Entry, Manifest, Outline, Prefix, StateReader, VerifiedPart, Writes,
 };
 use ketch_types::{Epoch, Height, KeyRange, PartIndex, PartSet, StateRoot};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use crate::commitment::{state_of, writes_of};
+use crate::commitment::{built, state_of, writes_of};
 use crate::reference::{Entries as Items, Model};
 
 /// The least cut, so that small states have many parts.
@@ -138,19 +137,6 @@ fn scanned(store: &ShardStore) -> Items {
     };
     store.scan(&mut show).unwrap();
     items
-}
-
-/// The top node and all inner nodes of these entries, built in one pass.
-fn built(items: &Items) -> (Option<Commit>, BTreeMap<Prefix, Children>) {
-    let mut nodes = BTreeMap::new();
-    let mut builder = StateBuilder::new(|prefix, children| {
-        nodes.insert(prefix, children);
-    });
-    for (key, value) in items {
-        builder.push(key, value).unwrap();
-    }
-    let top = builder.finish();
-    (top, nodes)
 }
 
 /// The top node and all inner nodes that the store has for its head.

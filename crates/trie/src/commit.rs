@@ -3,10 +3,11 @@ use std::ops::{ControlFlow, Range};
 
 use ketch_types::{KeyRange, NodeHash, StateRoot};
 
-use crate::build::{Bucket, Buffer, NodeBuilder, OpenBytes};
 use crate::descent::Descent;
 use crate::entry::{Entries, Entry, EntryError};
 use crate::node::{BUCKET_BYTES, Children, Commit, bucket_hash, inner_body_bytes, state_root};
+use crate::node_builder::NodeBuilder;
+use crate::open_bytes::{Bucket, Buffer, OpenBytes};
 use crate::prefix::Prefix;
 use crate::state::{NodeCursor, ReadError, StateReader};
 

@@ -32,6 +32,8 @@ mod descent;
 mod entry;
 mod manifest;
 mod node;
+mod node_builder;
+mod open_bytes;
 mod outline;
 mod packed;
 mod part;

@@ -3,10 +3,11 @@ use std::convert::Infallible;
 use ketch_types::{KeyRange, NodeHash, PartHash, PartIndex, StateRoot};
 use thiserror::Error;
 
-use crate::build::{Bucket, NodeBuilder, OpenBytes};
 use crate::entry::{Entries, Entry, EntryError};
 use crate::manifest::{Manifest, Part};
 use crate::node::{Children, Commit, bucket_hash};
+use crate::node_builder::NodeBuilder;
+use crate::open_bytes::{Bucket, OpenBytes};
 use crate::prefix::Prefix;
 
 /// A part whose payload is what its manifest commits to.
