@@ -136,3 +136,37 @@ fn distrust_of_a_sound_state_costs_reading_it_and_nothing_else() {
     target.complete(&store, 3).unwrap();
     assert_holds(&store, &target.items);
 }
+
+/// The folders of the store's keyspaces, without the database's own first one.
+fn keyspaces_in(folder: &Path) -> Vec<PathBuf> {
+    let listed = fs::read_dir(folder.join("keyspaces")).unwrap();
+    let mut found: Vec<_> = listed.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    assert_eq!(found.len(), 4, "{found:?}");
+    found.split_off(1)
+}
+
+#[test]
+fn a_window_that_fails_anywhere_is_not_taken_for_applied() {
+    let target = Target::new(sample("state", 60));
+    let mut failed = 0;
+    // Whichever keyspace cannot write its tables: the entries', the inner nodes', the marks'.
+    for keyspace in 0..3 {
+        let folder = TempDir::new().unwrap();
+        let store = open(folder.path());
+        let tables = keyspaces_in(folder.path())[keyspace].join("tables");
+        let away = folder.path().join("away");
+        fs::rename(&tables, &away).unwrap();
+        let applied = target.apply(&store, &(0..target.count()));
+        if applied.is_err() {
+            failed += 1;
+            assert!(matches!(store.sync(), Err(StoreError::Stopped)), "it goes on writing");
+        }
+        drop(store);
+        fs::rename(&away, &tables).unwrap();
+        let store = open(folder.path());
+        target.reach(&store, 0, &mut Dice(1));
+        assert_holds(&store, &target.items);
+    }
+    assert!(failed >= 2, "{failed} failures");
+}
