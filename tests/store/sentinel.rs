@@ -157,3 +157,27 @@ fn a_database_whose_making_was_cut_short_is_made_by_the_next_opening() {
     let store = try_open(&folder).unwrap().store;
     assert!(store.head().is_none() && scanned(&store).is_empty());
 }
+
+#[test]
+fn a_folder_may_be_named_with_a_trailing_slash_or_through_a_link() {
+    let room = TempDir::new().unwrap();
+    let slash = room.path().join("shard/");
+    open(&slash).import(sample("state", 9), CUT).unwrap();
+    let link = room.path().join("link");
+    std::os::unix::fs::symlink(room.path().join("shard"), &link).unwrap();
+    assert_eq!(scanned(&open(&link)), sample("state", 9));
+    let listed = fs::read_dir(room.path()).unwrap().count();
+    assert_eq!(listed, 2, "something was left beside the shard");
+}
+
+#[test]
+fn a_folder_of_other_files_is_refused_and_stays_where_it_is() {
+    let room = TempDir::new().unwrap();
+    let folder = room.path().join("shard");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("thesis.txt"), "years of work").unwrap();
+    for _ in 0..2 * OPENINGS_MAX {
+        assert!(matches!(try_open(&folder), Err(StoreError::File { .. })));
+    }
+    assert!(folder.join("thesis.txt").is_file());
+}

@@ -65,14 +65,14 @@ impl PartCache {
         for subfolder in read_folder(folder)?.into_iter().filter(|path| path.is_dir()) {
             for path in read_folder(&subfolder)? {
                 match hash_of(&path) {
-                    Some(hash) => {
+                    Some(hash) if path == path_in(folder, hash) => {
                         let bytes = fs::metadata(&path).map_err(failed(&path))?.len();
                         index.insert(hash, Cached { bytes, epoch: Epoch(0) });
                     }
-                    None if path.extension().is_some_and(|end| end == PARTIAL_SUFFIX) => {
+                    _ if path.extension().is_some_and(|end| end == PARTIAL_SUFFIX) => {
                         fs::remove_file(&path).map_err(failed(&path))?;
                     }
-                    None => {}
+                    _ => {}
                 }
             }
         }
@@ -138,7 +138,9 @@ impl PartCache {
     ///
     /// *Errors:* [`CacheError`].
     pub fn remove(&self, hash: PartHash) -> Result<(), CacheError> {
-        self.index().remove(hash);
+        // The index stays locked, so that nobody keeps the part anew while its file goes.
+        let mut index = self.index();
+        index.remove(hash);
         let path = self.path_of(hash);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&path)(error)),
@@ -193,9 +195,7 @@ impl PartCache {
     }
 
     fn path_of(&self, hash: PartHash) -> PathBuf {
-        let name = hash.to_string();
-        let (subfolder, _) = name.split_at(2);
-        self.folder.join(subfolder).join(&name)
+        path_in(&self.folder, hash)
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -223,6 +223,12 @@ impl Index {
         let mut oldest = self.by_epoch.keys().map(|(_, hash)| *hash);
         if self.bytes > bytes_max { oldest.find(|hash| Some(*hash) != kept) } else { None }
     }
+}
+
+fn path_in(folder: &Path, hash: PartHash) -> PathBuf {
+    let name = hash.to_string();
+    let (subfolder, _) = name.split_at(2);
+    folder.join(subfolder).join(&name)
 }
 
 fn header(packed: &PackedPart) -> Vec<u8> {

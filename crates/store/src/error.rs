@@ -78,6 +78,9 @@ pub enum StoreError {
         /// The root that it belongs to.
         root: StateRoot,
     },
+    /// Another window over some of the same keys is being applied.
+    #[error("another window over the same keys is being applied")]
+    WindowBusy,
     /// A window ended before its last part.
     #[error("the window ended before part {0}")]
     MissingPart(PartIndex),

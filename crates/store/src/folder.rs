@@ -13,6 +13,19 @@ const LOCK_FILE: &str = "lock";
 /// The file that a database has once it is made.
 const VERSION_FILE: &str = "version";
 
+/// The path of `folder` as its neighbours' names are made from it: without links or a trailing
+/// slash. The folder above it is made if it is not there.
+pub(crate) fn plain(folder: &Path) -> Result<PathBuf, StoreError> {
+    if let Ok(plain) = fs::canonicalize(folder) {
+        return Ok(plain);
+    }
+    let plain: PathBuf = folder.components().collect();
+    if let Some(parent) = plain.parent() {
+        fs::create_dir_all(parent).map_err(StoreError::file(parent))?;
+    }
+    Ok(plain)
+}
+
 /// Whether there is a database in `folder`.
 pub(crate) fn has_database(folder: &Path) -> bool {
     folder.join(VERSION_FILE).is_file()

@@ -25,7 +25,9 @@ impl ShardStore {
         if self.head().is_some() || view.entries_in(&KeyRange::ALL).next().is_some() {
             return Err(StoreError::NotEmpty);
         }
-        // An import that was cut short leaves inner nodes, which are of no state.
+        // An empty state that was given up is marked as such, and an import that was cut short leaves
+        // inner nodes, which are of no state.
+        self.unmark(&KeyRange::ALL)?;
         self.ingest_nodes(&KeyRange::ALL, &[])?;
         let top = self.import_entries(entries)?;
         let head = Head { epoch: Epoch(0), height: Height(0), top };

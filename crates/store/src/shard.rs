@@ -1,14 +1,13 @@
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use ketch_trie::{Manifest, StateReader};
-use ketch_types::Epoch;
+use ketch_types::{Epoch, KeyRange};
 
-use crate::folder::{has_database, make_database, move_aside};
+use crate::folder::{has_database, make_database, move_aside, plain};
 use crate::marks::{MarkChange, Marks};
 use crate::record::{Head, decode_mark, decode_outline, encode_mark, encode_outline};
 use crate::sentinel::Sentinel;
@@ -45,6 +44,8 @@ pub(crate) struct State {
     pub(crate) marks: Marks,
     /// For each epoch that had a write, the values that keys had before their first one.
     pub(crate) histories: BTreeMap<Epoch, Keyspace>,
+    /// The key ranges of the windows that are being applied.
+    pub(crate) busy: Vec<KeyRange>,
     /// How the starts of the epochs that are kept are cut.
     pub(crate) manifests: BTreeMap<Epoch, Arc<Manifest>>,
 }
@@ -74,14 +75,19 @@ impl ShardStore {
     ///
     /// *Errors:* [`StoreError::Locked`] if another process has it open; what the disk says.
     pub fn open(folder: &Path, config: StoreConfig) -> Result<Opened, StoreError> {
-        let parent = folder.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).map_err(StoreError::file(parent))?;
+        let folder = &plain(folder)?;
         let (sentinel, moved_aside) = Sentinel::announce(folder)?;
-        let made = if has_database(folder) { Ok(()) } else { make_database(folder, &config) };
-        match made.and_then(|()| Self::open_database(folder, config)) {
+        if !has_database(folder)
+            && let Err(error) = make_database(folder, &config)
+        {
+            // Whatever is in the way, it is no database that does not open.
+            sentinel.forget()?;
+            return Err(error);
+        }
+        match Self::open_database(folder, config) {
             Ok(store) => {
-                sentinel.withdraw()?;
                 store.drop_histories(&mut store.state())?;
+                sentinel.withdraw()?;
                 Ok(Opened { store, moved_aside })
             }
             Err(error) => {
@@ -110,7 +116,7 @@ impl ShardStore {
     ///
     /// *Errors:* [`StoreError::Locked`] while it is open.
     pub fn set_aside(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
-        move_aside(folder)
+        move_aside(&plain(folder)?)
     }
 
     fn open_database(folder: &Path, config: StoreConfig) -> Result<Self, StoreError> {
@@ -201,7 +207,7 @@ impl ShardStore {
     /// caller to find out.
     pub fn scan(&self, mut visit: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         let view = StateView::new(self, self.db.snapshot(), None);
-        view.entries(&ketch_types::KeyRange::ALL, &mut |key, value| {
+        view.entries(&KeyRange::ALL, &mut |key, value| {
             visit(key, value);
             std::ops::ControlFlow::Continue(())
         })
@@ -300,7 +306,7 @@ impl State {
             manifests.insert(epoch, Arc::new(Manifest::new(decode_outline(&value)?)?));
         }
         let histories = load_histories(db, config)?;
-        Ok(Self { head, marks: Marks::new(marks), histories, manifests })
+        Ok(Self { head, marks: Marks::new(marks), histories, busy: Vec::new(), manifests })
     }
 }
 

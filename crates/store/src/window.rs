@@ -18,27 +18,39 @@ impl ShardStore {
     /// be applied at once from several threads. After a crash at any moment the window is either
     /// marked, or will be read and hashed by [`ShardStore::reconcile`] before it is believed.
     ///
-    /// *Errors:* a part of another state or cut, or out of turn: no entry is changed then, but the
-    /// range is no longer vouched for; [`StoreError::NotEmpty`] over a head; what the disk says.
+    /// *Errors:* a part of another state or cut, out of turn or missing, with nothing changed;
+    /// [`StoreError::WindowBusy`] where another window is being applied; [`StoreError::NotEmpty`] over
+    /// a head; what the disk says.
     pub fn apply(
         &self,
         manifest: &Manifest,
         window: Range<PartIndex>,
         parts: impl IntoIterator<Item = VerifiedPart>,
     ) -> Result<(), StoreError> {
-        let Some(range) = manifest.range(window.clone()) else {
-            return Ok(());
-        };
+        let Some(range) = manifest.range(window.clone()) else { return Ok(()) };
+        // Before anything is locked or changed: an iterator may wait for the network.
+        let parts: Vec<_> = parts.into_iter().collect();
+        check_window(manifest, &window, &parts)?;
         let _shared = self.changing.read().unwrap_or_else(PoisonError::into_inner);
         self.check_running()?;
+        let _busy = self.begin_window(&range)?;
         self.unmark(&range)?;
-        let mut nodes = manifest.opened_in(window.clone());
-        let indices = (window.start.0..window.end.0).map(PartIndex);
-        let parts = InTurn { manifest, indices, parts: parts.into_iter() };
-        self.ingest_entries(&range, parts, &mut nodes)?;
+        let mut nodes = manifest.opened_in(window);
+        nodes.extend(parts.iter().flat_map(|part| part.nodes().iter().cloned()));
         nodes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.ingest_entries(&range, parts)?;
         self.ingest_nodes(&range, &nodes)?;
         self.mark(&range, manifest)
+    }
+
+    /// Keeps other windows off the keys in `range` until the guard is dropped.
+    fn begin_window(&self, range: &KeyRange) -> Result<BusyWindow<'_>, StoreError> {
+        let mut state = self.state();
+        if state.busy.iter().any(|busy| busy.overlaps(range)) {
+            return Err(StoreError::WindowBusy);
+        }
+        state.busy.push(range.clone());
+        Ok(BusyWindow { store: self, range: range.clone() })
     }
 
     /// Makes the state of a manifest, all of whose parts are held, the head at an epoch's start. The
@@ -85,7 +97,7 @@ impl ShardStore {
     }
 
     /// Before anything in `range` is written, nothing may vouch for it any more.
-    fn unmark(&self, range: &KeyRange) -> Result<(), StoreError> {
+    pub(crate) fn unmark(&self, range: &KeyRange) -> Result<(), StoreError> {
         let mut state = self.state();
         if state.head.is_some() {
             return Err(StoreError::NotEmpty);
@@ -112,33 +124,25 @@ impl ShardStore {
         Ok(())
     }
 
-    /// Writes the entries of `parts` over everything in `range`, in one atomic step, unless one of
-    /// them is an error; gathers the nodes inside the parts.
-    fn ingest_entries(
-        &self,
-        range: &KeyRange,
-        parts: impl Iterator<Item = Result<VerifiedPart, StoreError>>,
-        nodes: &mut Vec<(Prefix, Children)>,
-    ) -> Result<(), StoreError> {
+    /// Writes the entries of `parts` over everything in `range`, in one atomic step.
+    fn ingest_entries(&self, range: &KeyRange, parts: Vec<VerifiedPart>) -> Result<(), StoreError> {
         let view = StateView::new(self, self.db.snapshot(), None);
-        let mut old = stale_keys(view.entries_in(range)).peekable();
+        let mut stale = StaleKeys::new(view.entries_in(range));
         let mut ingestion = self.guard(self.entries.start_ingestion().map_err(StoreError::from))?;
         for part in parts {
-            let part = part?;
             for entry in part.entries() {
-                // Keys rise within and across parts: the order was verified, so none panics.
-                while let Some(stale) = next_below(&mut old, entry.key)? {
-                    self.guard(ingestion.write_tombstone(stale).map_err(StoreError::from))?;
+                // Keys rise within and across the parts of a window: all were verified, none panics.
+                while let Some(key) = stale.next_below(entry.key)? {
+                    self.guard(ingestion.write_tombstone(key).map_err(StoreError::from))?;
                 }
                 let written = ingestion.write(entry.key, entry.value);
                 self.guard(written.map_err(StoreError::from))?;
             }
-            nodes.extend_from_slice(part.nodes());
         }
-        for stale in old {
-            self.guard(ingestion.write_tombstone(stale?).map_err(StoreError::from))?;
+        while let Some(key) = stale.next()? {
+            self.guard(ingestion.write_tombstone(key).map_err(StoreError::from))?;
         }
-        self.finish(ingestion.finish())
+        self.finish(&self.entries, ingestion.finish(), &stale.passed)
     }
 
     /// Writes `nodes`, in order, over all inner nodes that begin in `range`.
@@ -148,64 +152,80 @@ impl ShardStore {
         nodes: &[(Prefix, Children)],
     ) -> Result<(), StoreError> {
         let view = StateView::new(self, self.db.snapshot(), None);
-        let mut old = stale_keys(view.node_keys_in(range)).peekable();
+        let mut stale = StaleKeys::new(view.node_keys_in(range));
         let mut ingestion = self.guard(self.nodes.start_ingestion().map_err(StoreError::from))?;
         for (prefix, children) in nodes {
             let key = node_key(prefix);
-            while let Some(stale) = next_below(&mut old, &key)? {
-                self.guard(ingestion.write_tombstone(stale).map_err(StoreError::from))?;
+            while let Some(key) = stale.next_below(&key)? {
+                self.guard(ingestion.write_tombstone(key).map_err(StoreError::from))?;
             }
             let written = ingestion.write(key, encode_children(children));
             self.guard(written.map_err(StoreError::from))?;
         }
-        for stale in old {
-            self.guard(ingestion.write_tombstone(stale?).map_err(StoreError::from))?;
+        while let Some(key) = stale.next()? {
+            self.guard(ingestion.write_tombstone(key).map_err(StoreError::from))?;
         }
-        self.finish(ingestion.finish())
+        self.finish(&self.nodes, ingestion.finish(), &stale.passed)
     }
 
     /// Deletes every key: what applying the empty state means.
     fn replace_with_nothing(&self) -> Result<(), StoreError> {
         self.unmark(&KeyRange::ALL)?;
-        self.ingest_entries(&KeyRange::ALL, std::iter::empty(), &mut Vec::new())?;
+        self.ingest_entries(&KeyRange::ALL, Vec::new())?;
         self.ingest_nodes(&KeyRange::ALL, &[])
     }
 
-    /// An ingestion is synced when it is finished, but does not ask whether an earlier sync failed.
-    fn finish(&self, finished: fjall::Result<()>) -> Result<(), StoreError> {
-        let checked = finished.and_then(|()| self.db.persist(PersistMode::Buffer));
-        self.guard(checked.map_err(StoreError::from))
+    /// Ends an ingestion. It is synced by then, but did not ask whether an earlier sync failed.
+    ///
+    /// The `deleted` keys are removed through the journal as well, before the range is marked: what
+    /// an ingestion deletes is not in the journal, so a key that a batch had written there would
+    /// come back with the next opening once compaction has dropped both from the tables.
+    fn finish(
+        &self,
+        keyspace: &fjall::Keyspace,
+        finished: fjall::Result<()>,
+        deleted: &[fjall::UserKey],
+    ) -> Result<(), StoreError> {
+        self.guard(finished.map_err(StoreError::from))?;
+        for keys in deleted.chunks(REMOVALS_A_BATCH) {
+            let mut batch = self.batch();
+            keys.iter().for_each(|key| batch.remove(keyspace, key.clone()));
+            self.guard(batch.commit().map_err(StoreError::from))?;
+        }
+        self.guard(self.db.persist(PersistMode::Buffer).map_err(StoreError::from))
     }
 }
 
-/// The parts of a window, as long as each is the one whose turn it is.
-struct InTurn<'a, I, P> {
-    manifest: &'a Manifest,
-    indices: I,
-    parts: P,
+/// How many keys are removed in a batch.
+const REMOVALS_A_BATCH: usize = 4_096;
+
+/// A window that is being applied.
+struct BusyWindow<'a> {
+    store: &'a ShardStore,
+    range: KeyRange,
 }
 
-impl<I, P> Iterator for InTurn<'_, I, P>
-where
-    I: Iterator<Item = PartIndex>,
-    P: Iterator<Item = VerifiedPart>,
-{
-    type Item = Result<VerifiedPart, StoreError>;
+impl Drop for BusyWindow<'_> {
+    fn drop(&mut self) {
+        self.store.state().busy.retain(|busy| *busy != self.range);
+    }
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        match (self.indices.next(), self.parts.next()) {
-            (None, None) => None,
-            (Some(expected), None) => Some(Err(StoreError::MissingPart(expected))),
-            (Some(expected), Some(part)) if is_part(self.manifest, expected, &part) => {
-                Some(Ok(part))
-            }
-            (expected, Some(part)) => {
-                let expected = expected.unwrap_or(PartIndex(self.manifest.part_count()));
-                let (got, root) = (part.index(), part.root());
-                Some(Err(StoreError::OtherPart { expected, got, root }))
-            }
+/// Checks that a window was handed its own parts, each in its turn.
+fn check_window(
+    manifest: &Manifest,
+    window: &Range<PartIndex>,
+    parts: &[VerifiedPart],
+) -> Result<(), StoreError> {
+    let mut indices = (window.start.0..window.end.0).map(PartIndex);
+    for part in parts {
+        let expected = indices.next().unwrap_or(window.end);
+        if expected >= window.end || !is_part(manifest, expected, part) {
+            let (got, root) = (part.index(), part.root());
+            return Err(StoreError::OtherPart { expected, got, root });
         }
     }
+    indices.next().map_or(Ok(()), |missing| Err(StoreError::MissingPart(missing)))
 }
 
 /// Whether a part is the one at `index` of this manifest: a part of the same root at another cut
@@ -217,19 +237,45 @@ fn is_part(manifest: &Manifest, index: PartIndex, part: &VerifiedPart) -> bool {
         && manifest.part_range(index).as_ref() == Some(part.range())
 }
 
-/// The keys of records that are there already.
-fn stale_keys(records: fjall::Iter) -> impl Iterator<Item = Result<fjall::UserKey, StoreError>> {
-    records.map(|record| record.key().map_err(StoreError::from))
+/// The keys that are there already, of which those that are not written over are deleted.
+struct StaleKeys {
+    records: Peekable<KeysOf>,
+    /// The keys that were handed out to be deleted.
+    passed: Vec<fjall::UserKey>,
 }
 
-/// The next key below `end`; a key that equals it is written over and passed by.
-fn next_below(
-    old: &mut Peekable<impl Iterator<Item = Result<fjall::UserKey, StoreError>>>,
-    end: &[u8],
-) -> Result<Option<fjall::UserKey>, StoreError> {
-    let next = old.next_if(|key| key.as_ref().map_or(true, |key| **key <= *end));
-    match next {
-        Some(Ok(key)) if *key == *end => Ok(None),
-        next => next.transpose(),
+/// The keys of records.
+struct KeysOf(fjall::Iter);
+
+impl Iterator for KeysOf {
+    type Item = Result<fjall::UserKey, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next()?.key().map_err(StoreError::from))
+    }
+}
+
+impl StaleKeys {
+    fn new(records: fjall::Iter) -> Self {
+        Self { records: KeysOf(records).peekable(), passed: Vec::new() }
+    }
+
+    /// The next key, if there is one.
+    fn next(&mut self) -> Result<Option<fjall::UserKey>, StoreError> {
+        let next = self.records.next().transpose()?;
+        self.passed.extend(next.clone());
+        Ok(next)
+    }
+
+    /// The next key below `end`; a key that equals it is written over and passed by.
+    fn next_below(&mut self, end: &[u8]) -> Result<Option<fjall::UserKey>, StoreError> {
+        let is_below =
+            |key: &Result<fjall::UserKey, _>| key.as_ref().map_or(true, |key| **key < *end);
+        if self.records.peek().is_some_and(is_below) {
+            return self.next();
+        }
+        let is_end = |key: &Result<fjall::UserKey, _>| key.as_ref().is_ok_and(|key| **key == *end);
+        self.records.next_if(is_end);
+        Ok(None)
     }
 }

@@ -36,6 +36,13 @@ impl KeyRange {
         other.is_empty() || (self.low <= other.low && ends_before)
     }
 
+    /// Whether some key may lie in both ranges.
+    pub fn overlaps(&self, other: &KeyRange) -> bool {
+        let begins_before_end_of =
+            |a: &KeyRange, b: &KeyRange| b.high.as_ref().is_none_or(|high| a.low < *high);
+        begins_before_end_of(self, other) && begins_before_end_of(other, self)
+    }
+
     /// Whether one of `ranges`, disjoint and in key order, covers `range`.
     pub fn any_covers(ranges: &[KeyRange], range: &KeyRange) -> bool {
         let after = ranges.partition_point(|known| known.low <= range.low);
