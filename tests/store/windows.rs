@@ -294,34 +294,6 @@ fn windows_over_the_same_keys_never_mix() {
 }
 
 #[test]
-fn what_a_window_deleted_stays_deleted_after_compaction_and_reopening() {
-    let folder = TempDir::new().unwrap();
-    let old = Target::new(sample("state", 40));
-    let mut store = open(folder.path());
-    for round in 0..6_u8 {
-        old.reach(&store, 2 * u64::from(round), &mut Dice(1));
-        // These keys come through the journal, which an ingestion's deletions do not.
-        let added: Items = (0..60).map(|i| (vec![0x80, round, i], vec![i; 900])).collect();
-        let writes = writes_of(added.iter().map(|(key, value)| (key, Some(value))));
-        commit(&store, &writes, false);
-        // Many windows leave many tables, which compaction then merges.
-        store.reconcile(&old.manifest).unwrap();
-        store.distrust().unwrap();
-        for index in 0..old.count() {
-            old.apply(&store, &(index..index + 1)).unwrap();
-        }
-        old.complete(&store, 2 * u64::from(round) + 1).unwrap();
-        let patience = std::time::Instant::now();
-        while store.pressure().l0_runs > 1 && patience.elapsed().as_secs() < 2 {
-            std::thread::yield_now();
-        }
-        drop(store);
-        store = open(folder.path());
-        assert_holds(&store, &old.items);
-    }
-}
-
-#[test]
 fn an_import_that_failed_over_a_given_up_empty_state_leaves_nothing_to_be_believed() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());

@@ -279,3 +279,41 @@ impl StaleKeys {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ketch_trie::{MemoryState, Outline, StateReader, Writes};
+
+    use super::*;
+    use crate::{Chunk, StoreConfig};
+
+    /// What an ingestion deletes is not in the journal; what a chunk wrote there is.
+    #[test]
+    fn what_a_window_deleted_stays_deleted_after_compaction_and_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ShardStore::open(folder.path(), StoreConfig::default()).unwrap().store;
+        store.import([(b"a", [1; 9_000])], 16_384).unwrap();
+        let mut writes = Writes::default();
+        for key in [b"b", b"c", b"d"] {
+            writes.put(key, &[2; 9_000]).unwrap();
+        }
+        let root = ketch_trie::commit(&store.view().unwrap(), &writes).unwrap().root();
+        let height = Height(1);
+        store.commit(Chunk { height, writes: &writes, root, next_epoch_cut: None }).unwrap();
+        assert!(store.view().unwrap().nodes(&Prefix::default()).next().is_some());
+
+        let empty = Outline::of_state(&MemoryState::default(), 16_384).unwrap();
+        let empty = Manifest::new(empty).unwrap();
+        store.reconcile(&empty).unwrap();
+        store.complete(&empty, Epoch(1), Height(2)).unwrap();
+        store.entries.major_compact().unwrap();
+        store.nodes.major_compact().unwrap();
+        drop(store);
+
+        let store = ShardStore::open(folder.path(), StoreConfig::default()).unwrap().store;
+        let mut entries = 0;
+        store.scan(|_, _| entries += 1).unwrap();
+        assert_eq!(entries, 0, "entries came back");
+        assert!(store.view().unwrap().nodes(&Prefix::default()).next().is_none());
+    }
+}
