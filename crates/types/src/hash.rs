@@ -96,6 +96,22 @@ hash_of! {
     NodeHash;
     /// The name of a part by its content.
     PartHash;
+    /// The name of a chain: the hash of its genesis.
+    ChainId;
+    /// The hash of what is fixed about one epoch.
+    EpochInfoHash;
+    /// The hash of one shard's slice of one height.
+    ChunkHeaderHash;
+    /// The hash of a block.
+    BlockHash;
+    /// The hash of a ledger info; a waypoint is one.
+    LedgerInfoHash;
+    /// The root of the tree over the shards' newest chunk headers.
+    ChunksRoot;
+    /// The root of the tree over a chunk's outputs.
+    OutputsRoot;
+    /// The root of the tree over a chunk's transactions.
+    TransactionsRoot;
 }
 
 #[cfg(test)]

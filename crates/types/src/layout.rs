@@ -80,6 +80,11 @@ impl ShardLayout {
         &self.shards
     }
 
+    /// The first keys of all shards but the first, in key order.
+    pub fn boundaries(&self) -> &[Vec<u8>] {
+        &self.boundaries
+    }
+
     /// The size that parts are cut to. *Units:* bytes.
     pub fn part_bytes(&self) -> u32 {
         self.part_bytes

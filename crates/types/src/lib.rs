@@ -10,15 +10,21 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod byte_size;
+mod chance;
 mod hash;
 mod id;
 mod instant;
 mod key;
 mod layout;
 mod part_set;
+mod peer;
 
 pub use byte_size::{ByteSize, ByteSizeError};
-pub use hash::{Hash, HashError, NodeHash, PartHash, StateRoot};
+pub use chance::{Chance, mix};
+pub use hash::{
+    BlockHash, ChainId, ChunkHeaderHash, ChunksRoot, EpochInfoHash, Hash, HashError,
+    LedgerInfoHash, NodeHash, OutputsRoot, PartHash, StateRoot, TransactionsRoot,
+};
 pub use id::{Epoch, Height, PartIndex, ShardId};
 pub use instant::Instant;
 pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
@@ -26,3 +32,4 @@ pub use layout::{
     LayoutError, PART_BYTES_DEFAULT, PART_BYTES_MAX, PART_BYTES_MIN, SHARDS_MAX, ShardLayout,
 };
 pub use part_set::{PartSet, PartSetError};
+pub use peer::{ADDRESS_BYTES_MAX, Address, OpaqueError, PEER_ID_BYTES_MAX, PeerId};

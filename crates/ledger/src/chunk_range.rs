@@ -1,0 +1,239 @@
+use ketch_types::Hash;
+use thiserror::Error;
+
+use crate::chunk_header::ChunkHeader;
+use crate::chunk_proof::{self, ChunkProofFault, read_siblings, write_siblings};
+use crate::chunks::Chunks;
+use crate::encoding::{Codec, DecodeError, ListField, Reader, write_list};
+use crate::ledger_info::SignedLedgerInfo;
+use crate::trust_path::TrustPath;
+use crate::verified_ledger_info::{LedgerFault, VerifiedLedgerInfo};
+
+/// The most headers of a [`ChunkRange`]: 784 KiB of them, more than an hour of one-second blocks.
+pub const CHUNK_RANGE_MAX: usize = 4_096;
+
+/// The way from a trusted chunk header to a later one, with one quorum for all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkRange {
+    ledger_info: SignedLedgerInfo,
+    siblings: Vec<Hash>,
+    headers: Vec<ChunkHeader>,
+}
+
+/// The headers of a range that led from a trusted one to a verified ledger info.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedRange {
+    /// The ledger info under which the last header is the shard's newest.
+    pub ledger_info: VerifiedLedgerInfo,
+    /// The shard's headers after the trusted one, without a gap.
+    pub headers: Vec<ChunkHeader>,
+}
+
+/// Why a range is refused; its ledger info is checked first, then its last header, then the links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RangeFault {
+    /// The ledger info is refused.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFault),
+    /// The last header is not the shard's newest under the ledger info.
+    #[error(transparent)]
+    Proof(#[from] ChunkProofFault),
+    /// The header at this position does not follow the one before it.
+    #[error("header {0} of the range does not follow the one before it")]
+    Link(usize),
+}
+
+/// Why no range can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RangeError {
+    /// A range has at least one header and at most [`CHUNK_RANGE_MAX`].
+    #[error("a chunk range has 1 to {CHUNK_RANGE_MAX} headers, not {0}")]
+    HeaderCount(usize),
+    /// The last header is not its shard's newest at the ledger info's height.
+    #[error("the last header of the range is not its shard's newest")]
+    NotNewest,
+}
+
+impl ChunkRange {
+    /// The range of `headers`, the last of which is its shard's newest among the `chunks` of the
+    /// ledger info. That each follows the one before it is the caller's word.
+    ///
+    /// *Errors:* see [`RangeError`].
+    pub fn new(
+        ledger_info: SignedLedgerInfo,
+        chunks: &Chunks,
+        headers: Vec<ChunkHeader>,
+    ) -> Result<Self, RangeError> {
+        let last = headers.last().filter(|_| headers.len() <= CHUNK_RANGE_MAX);
+        let last = last.ok_or(RangeError::HeaderCount(headers.len()))?;
+        let siblings = Some(chunks)
+            .filter(|chunks| chunks.root() == ledger_info.ledger_info.chunks_root)
+            .and_then(|chunks| chunks.prove(last.shard(), last.hash()))
+            .ok_or(RangeError::NotNewest)?;
+        Ok(Self { ledger_info, siblings, headers })
+    }
+
+    /// The headers that follow the trusted header `after`, up to the range's ledger info.
+    ///
+    /// *Errors:* see [`RangeFault`].
+    pub fn verify(
+        self,
+        trust: &TrustPath,
+        after: &ChunkHeader,
+    ) -> Result<VerifiedRange, RangeFault> {
+        let Self { ledger_info, siblings, headers } = self;
+        let ledger_info = trust.verify(ledger_info)?;
+        if let Some(last) = headers.last() {
+            chunk_proof::check(&ledger_info, after.shard(), last, &siblings)?;
+        }
+        let mut previous = after;
+        for (at, header) in headers.iter().enumerate() {
+            if !header.follows(previous) {
+                return Err(RangeFault::Link(at));
+            }
+            previous = header;
+        }
+        Ok(VerifiedRange { ledger_info, headers })
+    }
+
+    /// The range that all of `bytes` encode.
+    ///
+    /// *Errors:* see [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::from_bytes(bytes)
+    }
+
+    /// The range's one encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        self.to_bytes()
+    }
+}
+
+impl Codec for ChunkRange {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.ledger_info.write(out);
+        write_siblings(out, &self.siblings);
+        write_list(out, &self.headers, |out, header| header.write(out));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let ledger_info = SignedLedgerInfo::read(reader)?;
+        let siblings = read_siblings(reader)?;
+        let headers = reader.list(ListField::Headers, ChunkHeader::read)?;
+        if headers.is_empty() {
+            return Err(DecodeError::EmptyRange);
+        }
+        Ok(Self { ledger_info, siblings, headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ketch_types::{Epoch, Height, ShardId, StateRoot};
+
+    use super::*;
+    use crate::fixture::{Chain, every_bit_flipped, header_after, layout, only_decodes_whole};
+
+    const SHARD: ShardId = ShardId(7);
+
+    /// The range after `from`, up to the ledger info at `to`.
+    fn range(chain: &Chain, from: u64, to: u64, shard: ShardId) -> ChunkRange {
+        let headers = chain.headers_between(from, to, shard);
+        ChunkRange::new(chain.signed(to), &chain.chunks(to), headers).unwrap()
+    }
+
+    #[test]
+    fn a_range_leads_from_any_trusted_header_to_any_later_one() {
+        let chain = Chain::new();
+        for shard in layout().shards() {
+            for (from, to) in [(0, 5), (4, 9), (0, 20), (9, 12)] {
+                let verified = range(&chain, from, to, *shard)
+                    .verify(&chain.trust(), chain.newest(from, *shard))
+                    .unwrap();
+                assert_eq!(verified.headers, chain.headers_between(from, to, *shard));
+                assert_eq!(verified.headers.last(), Some(chain.newest(to, *shard)));
+                assert_eq!(verified.ledger_info.ledger_info().height, Height(to));
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_that_skips_or_leaves_the_chain_is_refused() {
+        let chain = Chain::new();
+        let after = chain.newest(0, SHARD);
+        let good = range(&chain, 0, 9, SHARD);
+        assert!(good.headers.len() >= 3);
+        let changed = |change: fn(&mut Vec<ChunkHeader>)| {
+            let mut range = good.clone();
+            change(&mut range.headers);
+            range.verify(&chain.trust(), after).unwrap_err()
+        };
+        assert_eq!(changed(|headers| _ = headers.remove(1)), RangeFault::Link(1));
+        assert_eq!(changed(|headers| _ = headers.remove(0)), RangeFault::Link(0));
+        assert_eq!(changed(|headers| headers.swap(0, 1)), RangeFault::Link(0));
+        assert_eq!(changed(|headers| headers.insert(1, headers[0].clone())), RangeFault::Link(1));
+        assert_eq!(
+            changed(|headers| headers[0] = header_after(&headers[0], 3)),
+            RangeFault::Link(0)
+        );
+        let elsewhere = ChunkHeader::genesis(SHARD, StateRoot::new([9; 32]));
+        let refused = good.verify(&chain.trust(), &elsewhere);
+        assert_eq!(refused, Err(RangeFault::Link(0)));
+    }
+
+    #[test]
+    fn a_range_is_refused_by_its_ledger_info_before_its_proof_and_by_that_before_its_links() {
+        let chain = Chain::new();
+        let good = range(&chain, 0, 9, SHARD);
+        let verify = |range: &ChunkRange, shard| {
+            let verified = range.clone().verify(&chain.trust(), chain.newest(0, ShardId(shard)));
+            verified.unwrap_err()
+        };
+        let mut bad = good.clone();
+        bad.headers.swap(0, 1);
+        assert_eq!(verify(&bad, 7), RangeFault::Link(0));
+        assert_eq!(verify(&bad, 1), RangeFault::Proof(ChunkProofFault::Shard(ShardId(1))));
+        bad.headers.pop();
+        assert_eq!(verify(&bad, 7), RangeFault::Proof(ChunkProofFault::Proof));
+        bad.ledger_info.ledger_info.epoch = Epoch(9);
+        assert_eq!(verify(&bad, 7), RangeFault::Ledger(LedgerFault::Epoch(Epoch(9))));
+    }
+
+    #[test]
+    fn a_range_is_not_made_of_nothing_too_much_or_what_is_not_the_newest() {
+        let chain = Chain::new();
+        let new = |to, headers| ChunkRange::new(chain.signed(9), &chain.chunks(to), headers);
+        assert_eq!(new(9, vec![]), Err(RangeError::HeaderCount(0)));
+        let many = vec![chain.newest(9, SHARD).clone(); CHUNK_RANGE_MAX + 1];
+        assert_eq!(new(9, many[1..].to_vec()).map(|_| ()), Ok(()));
+        assert_eq!(new(9, many), Err(RangeError::HeaderCount(CHUNK_RANGE_MAX + 1)));
+        let old = vec![chain.newest(3, SHARD).clone()];
+        assert_eq!(new(9, old.clone()), Err(RangeError::NotNewest));
+        assert_eq!(new(3, old), Err(RangeError::NotNewest));
+    }
+
+    #[test]
+    fn a_range_has_one_encoding_and_1_to_4096_headers() {
+        let chain = Chain::new();
+        let mut range = range(&chain, 0, 9, SHARD);
+        only_decodes_whole(&range);
+        range.headers.resize(CHUNK_RANGE_MAX, range.headers[0].clone());
+        assert_eq!(ChunkRange::decode(&range.encode()), Ok(range.clone()));
+        range.headers.push(range.headers[0].clone());
+        let refused = DecodeError::Count { list: ListField::Headers, count: 4_097 };
+        assert_eq!(ChunkRange::decode(&range.encode()), Err(refused));
+        range.headers.clear();
+        assert_eq!(ChunkRange::decode(&range.encode()), Err(DecodeError::EmptyRange));
+    }
+
+    #[test]
+    fn a_range_with_any_bit_changed_is_refused() {
+        let chain = Chain::new();
+        let (trust, after) = (chain.trust(), chain.newest(0, SHARD));
+        for other in every_bit_flipped(&range(&chain, 0, 9, SHARD).encode()) {
+            if let Ok(other) = ChunkRange::decode(&other) {
+                assert!(other.verify(&trust, after).is_err());
+            }
+        }
+    }
+}
