@@ -11,3 +11,4 @@ mod reference;
 mod state_tool;
 mod store;
 mod tidy;
+mod wire;

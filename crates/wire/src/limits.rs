@@ -1,0 +1,84 @@
+//! Every limit of the protocol, and why it is this number.
+
+use std::time::Duration;
+
+/// The longest request, of control and at a stream's start: the largest bitmap takes 131,344 bytes,
+/// and half as much again is room for what a later version adds. *Units:* bytes.
+pub const REQUEST_BYTES_MAX: usize = 192 << 10;
+
+/// The longest response: about a second on a link of 64 Mbit/s, and small enough for dozens of peers
+/// to be read at once. *Units:* bytes.
+pub const RESPONSE_BYTES_MAX: usize = 8 << 20;
+
+/// The longest ledger object inside a message: what fits the longest response. *Units:* bytes.
+pub const OBJECT_BYTES_MAX: usize = RESPONSE_BYTES_MAX;
+
+/// The longest gossip message: twice the largest bitmap, since each of them is passed on many times.
+/// *Units:* bytes.
+pub const GOSSIP_BYTES_MAX: usize = 256 << 10;
+
+/// The longest end of an answer: the largest bitmap and 16 KiB for what a later version adds.
+/// *Units:* bytes.
+pub const END_BYTES_MAX: usize = 144 << 10;
+
+/// The most parts of a manifest that is spoken of: fifty times the largest state that Ketch is
+/// designed for, and a bitmap of 128 KiB.
+pub const PART_COUNT_MAX: u32 = 1 << 20;
+
+/// The most shards that a summary is asked of: more than a validator tracks in two epochs.
+pub const SUMMARY_SHARDS_MAX: usize = 16;
+
+/// The most holdings of a summary: four epochs of each shard that can be asked of.
+pub const HOLDINGS_MAX: usize = 64;
+
+/// The most followings of a summary: as many as holdings.
+pub const FOLLOWINGS_MAX: usize = 64;
+
+/// The most epoch ends of one request: with a hundred validators they fill a quarter of a response.
+pub const EPOCH_ENDS_MAX: u32 = 64;
+
+/// The most chunk proofs of one request: one of each shard of the largest layout.
+pub const PROOF_SHARDS_MAX: usize = ketch_types::SHARDS_MAX;
+
+/// The longest that a busy node may ask another to wait: beyond that the asker knows more of its own
+/// deadline than the node knows of its load.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// How far ahead an announcement may expire: what is announced and gone is wrong no longer than this.
+pub const EXPIRY_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The longest outline frame: one read's worth, so that an enemy's records are checked as they come.
+/// *Units:* bytes.
+pub const OUTLINE_FRAME_BYTES_MAX: usize = 64 << 10;
+
+/// The longest chunk range: 4,096 headers take 0.8 MiB, the rest is room for a large signed ledger
+/// info. *Units:* bytes.
+pub const RANGE_BYTES_MAX: usize = 8 << 20;
+
+/// The topics over which held parts are announced: gossipsub ignores messages that name more than a
+/// hundred topics, so there are buckets of shards instead of one topic for each.
+pub const HELD_TOPICS: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ketch_types::PartSet;
+
+    #[test]
+    fn the_largest_bitmap_fits_each_message_that_carries_one() {
+        let bitmap = PartSet::encoded_bytes_max(PART_COUNT_MAX);
+        assert_eq!(bitmap, 131_344);
+        for limit in [REQUEST_BYTES_MAX, GOSSIP_BYTES_MAX, END_BYTES_MAX, RESPONSE_BYTES_MAX] {
+            assert!(bitmap + 256 < limit);
+        }
+    }
+
+    #[test]
+    fn the_limits_are_those_of_the_protocol_page() {
+        assert_eq!((REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX), (196_608, 8_388_608));
+        assert_eq!((OBJECT_BYTES_MAX, GOSSIP_BYTES_MAX), (8_388_608, 262_144));
+        assert_eq!((END_BYTES_MAX, PART_COUNT_MAX), (147_456, 1_048_576));
+        assert_eq!((OUTLINE_FRAME_BYTES_MAX, RANGE_BYTES_MAX), (65_536, 8_388_608));
+        assert_eq!(RETRY_AFTER_MAX.as_millis(), 60_000);
+    }
+}

@@ -1,0 +1,7 @@
+//! The protocol against its vectors, and against what enemies may send.
+
+mod message;
+mod properties;
+mod reading;
+mod streams;
+mod vectors;
