@@ -1,0 +1,394 @@
+//! A task's steps from opening the store to having the whole state.
+
+use ketch_types::{Epoch, Height, Instant, PartSet, ShardId};
+
+use crate::command::{Command, Query, Work};
+use crate::coordinator::Coordinator;
+use crate::download::Download;
+use crate::event::Event;
+use crate::id::{JobId, Peer};
+use crate::input::{JobEnd, OurFault};
+use crate::part_sizes::PartSizes;
+use crate::peers::{Kind, PeerState};
+use crate::request::{Request, Subject};
+use crate::shard::{Phase, Search, Start};
+
+/// At most two peers are asked for an outline at once.
+const OUTLINES_MAX: usize = 2;
+
+impl Coordinator {
+    pub(crate) fn job_ended(&mut self, job: JobId, end: JobEnd) {
+        let Some(work) = self.jobs.close(job) else { return };
+        if let JobEnd::Failed(fault) = end {
+            self.work_failed(job, &work, fault);
+        } else {
+            self.work_done(job, &work, end);
+        }
+        if let Some(shard) = work.shard() {
+            self.bury(shard);
+        }
+    }
+
+    fn work_done(&mut self, job: JobId, work: &Work, end: JobEnd) {
+        match (work, end) {
+            (Work::Search { shard, .. }, _) => self.searched(*shard),
+            (Work::Open { shard }, JobEnd::Opened { head, outputs_after, starts }) => {
+                self.opened(*shard, head, outputs_after, starts);
+            }
+            (Work::Reconcile { shard, .. }, JobEnd::Reconciled { held }) => {
+                self.reconciled(*shard, job, held);
+            }
+            (Work::Apply { shard, .. }, JobEnd::Applied) => self.applied(*shard, job),
+            (Work::Complete { shard, .. }, JobEnd::Completed) => self.completed(*shard, job),
+            (Work::Replay { shard, .. }, JobEnd::Replayed { through, starts }) => {
+                self.replayed(*shard, job, through, starts);
+            }
+            (Work::Pregenerate { shard, epoch }, _) => self.pregenerated(*shard, *epoch),
+            (Work::Generate { shard, root, part }, _) => self.generated(*shard, *root, *part, true),
+            (Work::CheckOurselves, JobEnd::Checked { sound }) => self.checked_ourselves(sound),
+            _ => {}
+        }
+    }
+
+    /// Local work failed. It is tried again, from what is durable, after a while.
+    fn work_failed(&mut self, job: JobId, work: &Work, fault: OurFault) {
+        match work {
+            Work::CheckOurselves => return self.checked_ourselves(false),
+            Work::Search { shard, .. } => return self.searched(*shard),
+            Work::Generate { shard, root, part } => {
+                self.generated(*shard, *root, *part, false);
+            }
+            Work::Apply { shard, .. } => self.not_applied(*shard, job),
+            _ => {}
+        }
+        let Some(id) = work.shard() else { return };
+        let (now, wait) = (self.now, self.config.backoff_max);
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.job = shard.job.filter(|current| *current != job);
+            self.event(Event::Failed { shard: id, fault });
+            match (fault, work) {
+                (OurFault::Damaged, Work::Open { .. } | Work::DropShard { .. }) => {}
+                (OurFault::Damaged, _) => return self.damage_found(id),
+                (_, Work::Pregenerate { .. } | Work::Generate { .. } | Work::DropEpochs { .. }) => {
+                    return;
+                }
+                _ => {}
+            }
+            self.stop(id, now + wait);
+        }
+    }
+
+    /// Gives a task up for a while.
+    fn stop(&mut self, id: ShardId, until: Instant) {
+        self.cancel_requests_of(id);
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        shard.retry_at = Some(until);
+        let root = shard.target.filter(|_| shard.download.take().is_some()).map(|t| t.key.root);
+        let phase = shard.phase;
+        if let Some(root) = root {
+            self.command(Command::Discard { shard: id, root });
+        }
+        if phase != Phase::Stopped {
+            self.enter(id, Phase::Stopped);
+        }
+    }
+
+    /// A store that is in use turned out to be damaged: what it holds is compared anew, without
+    /// believing it, and nothing of it is announced meanwhile.
+    pub(crate) fn damage_found(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        shard.distrust = true;
+        let phase = shard.phase;
+        self.withdraw(id);
+        if !matches!(phase, Phase::Opening | Phase::Locating | Phase::Stopped) {
+            self.retarget(id);
+        }
+    }
+
+    pub(crate) fn reopen(&mut self, id: ShardId) {
+        let job = self.run(Work::Open { shard: id });
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.job = Some(job);
+        }
+    }
+
+    fn opened(
+        &mut self,
+        id: ShardId,
+        head: Option<Height>,
+        outputs_after: Option<Height>,
+        starts: Vec<(Epoch, PartSizes)>,
+    ) {
+        let oldest = self.oldest_kept_height();
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        shard.job = None;
+        (shard.applied, shard.outputs_after) = (head, outputs_after);
+        let distrusted = shard.distrust;
+        for (epoch, sizes) in starts {
+            self.hold_start(id, epoch, sizes);
+        }
+        // What lies before the kept outputs can only be taken as an old state.
+        if head.is_some_and(|head| head >= oldest) && !distrusted {
+            self.enter(id, Phase::Replaying);
+        } else if self.newest_target(id).is_some() {
+            self.retarget(id);
+        } else {
+            // Without a root there is nothing to make for until the next epoch.
+            self.stop(id, self.now + self.config.backoff_max);
+        }
+    }
+
+    /// Takes note that an epoch's start is held whole.
+    pub(crate) fn hold_start(&mut self, id: ShardId, epoch: Epoch, sizes: PartSizes) {
+        let oldest = self.chain.epochs.keys().next().copied().unwrap_or(Epoch(0));
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        if epoch < oldest {
+            return;
+        }
+        let cached = PartSet::empty(sizes.count());
+        let start = Start { sizes, cached, pregenerated: false };
+        shard.starts.entry(epoch).or_insert(start);
+        shard.voice.due = true;
+    }
+
+    /// Makes for the newest start of the shard, from whatever is held.
+    ///
+    /// What has arrived is applied first: it is true, and most of it is in the new state as well.
+    pub(crate) fn retarget(&mut self, id: ShardId) {
+        let Some(target) = self.newest_target(id) else { return };
+        self.cancel_requests_of(id);
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let old = shard.target.replace(target);
+        let moved = old.is_some_and(|old| old.key != target.key);
+        (shard.sizes, shard.job) = (None, None);
+        shard.search = Search { job: shard.search.job, ..Search::default() };
+        (shard.applied, shard.fetched, shard.outlook.caught_up_since) = (None, None, None);
+        shard.starts.clear();
+        if shard
+            .download
+            .as_ref()
+            .is_none_or(|download| !download.has_arrived() && !download.is_applying())
+        {
+            shard.download = None;
+        }
+        self.withdraw(id);
+        self.enter(id, Phase::Locating);
+        if moved {
+            let (epoch, root) = (target.key.epoch, target.key.root);
+            self.event(Event::Pivoted { shard: id, epoch, root });
+        }
+    }
+
+    /// Does what each task can do now.
+    pub(crate) fn step_tasks(&mut self) {
+        let ids: Vec<_> = self.shards.keys().copied().collect();
+        for id in ids {
+            let Some(shard) = self.shards.get(&id) else { continue };
+            if shard.doomed {
+                continue;
+            }
+            match shard.phase {
+                Phase::Locating => self.locate(id),
+                Phase::Downloading => self.keep_searching(id),
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks for an outline of the target, and goes on once it is there and nothing of an older
+    /// target is on its way to the store.
+    fn locate(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        let Some(target) = shard.target else { return };
+        let settling = self.jobs.iter().any(|work| {
+            work.shard() == Some(id)
+                && matches!(
+                    work,
+                    Work::Reconcile { .. }
+                        | Work::Apply { .. }
+                        | Work::Complete { .. }
+                        | Work::Replay { .. }
+                )
+        });
+        if shard.sizes.is_none() {
+            self.ask_outline(id);
+            self.keep_searching(id);
+        } else if !settling && shard.download.as_ref().is_none_or(|d| !d.has_arrived()) {
+            let (root, distrust) = (target.key.root, shard.distrust);
+            let job = self.run(Work::Reconcile { shard: id, root, distrust });
+            if let Some(shard) = self.shards.get_mut(&id) {
+                (shard.job, shard.download) = (Some(job), None);
+            }
+            self.enter(id, Phase::Reconciling);
+        }
+    }
+
+    fn ask_outline(&mut self, id: ShardId) {
+        let Some(target) = self.shards.get(&id).and_then(|shard| shard.target) else { return };
+        let asked = self.requests.of_shard(id);
+        let asked: Vec<_> = asked
+            .filter(|(_, r)| matches!(r.subject, Subject::Outline { .. }) && !r.cancelled)
+            .map(|(_, r)| (r.peer, r.hedged))
+            .collect();
+        if asked.len() >= OUTLINES_MAX || asked.iter().any(|(_, hedged)| !hedged) {
+            return;
+        }
+        let able = |(peer, state): &(Peer, &PeerState)| {
+            let free = self.requests.load(*peer).0 < self.config.peer_requests_max;
+            free && state.claims(&target.key).is_some()
+                && state.supports(Kind::Outline)
+                && asked.iter().all(|(other, _)| other != peer)
+        };
+        let load = |(peer, state): &(Peer, &PeerState)| {
+            (state.failures(), self.requests.load(*peer), *peer)
+        };
+        let best = self.peers.usable(self.now).filter(able).min_by_key(load);
+        let Some(peer) = best.map(|(peer, _)| peer) else { return };
+        let (root, cut) = (target.key.root, target.key.cut);
+        self.request(
+            peer,
+            Subject::Outline { shard: id, root },
+            Query::Outline { shard: id, root, cut },
+        );
+    }
+
+    /// Opens a request and gives the command for it.
+    pub(crate) fn request(
+        &mut self,
+        peer: Peer,
+        subject: Subject,
+        query: Query,
+    ) -> crate::RequestId {
+        let request = self.requests.open(Request::new(peer, subject, self.now));
+        self.command(Command::Request { request, peer, query });
+        request
+    }
+
+    /// An outline came and is verified.
+    pub(crate) fn outline_came(&mut self, id: ShardId, sizes: PartSizes) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let wanted =
+            shard.target.is_some_and(|t| t.key.root == sizes.root() && t.key.cut == sizes.cut());
+        if wanted && shard.phase == Phase::Locating && shard.sizes.is_none() {
+            shard.sizes = Some(sizes);
+            shard.moved = self.now;
+            self.cancel_outlines_of(id);
+        }
+    }
+
+    fn reconciled(&mut self, id: ShardId, job: JobId, held: PartSet) {
+        // The first download in a while begins a new measurement.
+        if !self.shards.values().any(|shard| shard.phase == Phase::Downloading) {
+            self.downloaded.restart(self.now);
+        }
+        let window_bytes = |total: u64| {
+            let quarter = (total / 4).max(self.config.window_bytes_min);
+            quarter.min(self.config.window_bytes)
+        };
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| shard.job == Some(job)) else {
+            return;
+        };
+        let Some(sizes) = shard.sizes.clone().filter(|sizes| sizes.count() == held.count()) else {
+            return;
+        };
+        (shard.job, shard.distrust) = (None, false);
+        shard.voice.due = true;
+        let window_bytes = window_bytes(sizes.total_bytes());
+        shard.download = Some(Download::new(sizes, held, window_bytes));
+        self.enter(id, Phase::Downloading);
+        self.complete_if_whole(id);
+    }
+
+    pub(crate) fn complete_if_whole(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        let whole = shard.download.as_ref().is_some_and(Download::is_complete);
+        let Some(target) = shard.target.filter(|_| whole && shard.phase == Phase::Downloading)
+        else {
+            return;
+        };
+        let (root, epoch, height) = (target.key.root, target.key.epoch, target.height);
+        let job = self.run(Work::Complete { shard: id, root, epoch, height });
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.job = Some(job);
+        }
+        self.enter(id, Phase::Completing);
+    }
+
+    fn completed(&mut self, id: ShardId, job: JobId) {
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| shard.job == Some(job)) else {
+            return;
+        };
+        let (Some(target), Some(sizes)) = (shard.target, shard.sizes.clone()) else { return };
+        (shard.job, shard.download) = (None, None);
+        (shard.applied, shard.outputs_after) = (Some(target.height), Some(target.height));
+        self.hold_start(id, target.key.epoch, sizes);
+        self.enter(id, Phase::Replaying);
+    }
+
+    /// Looks for more holders where too few are known, and asks those that are connected again.
+    pub(crate) fn keep_searching(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        let Some(target) = shard.target else { return };
+        let holders =
+            self.peers.reachable(self.now).filter(|(_, p)| p.claims(&target.key).is_some());
+        let enough = holders.count() >= self.config.holders_wanted;
+        let due =
+            shard.search.last.is_none_or(|last| self.now - last >= self.config.search_interval);
+        if !enough && due && shard.search.job.is_none() {
+            let job = self.run(Work::Search { shard: id, epoch: target.key.epoch });
+            if let Some(shard) = self.shards.get_mut(&id) {
+                (shard.search.job, shard.search.last) = (Some(job), Some(self.now));
+            }
+        }
+    }
+
+    fn searched(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.search.job = None;
+        }
+    }
+
+    pub(crate) fn next_search(&self) -> Option<Instant> {
+        let searching = |phase| matches!(phase, Phase::Locating | Phase::Downloading);
+        let tasks = self.shards.values().filter(|shard| searching(shard.phase));
+        tasks.filter_map(|shard| Some(shard.search.last? + self.config.search_interval)).min()
+    }
+
+    /// Begins anew what does not move, and tries again what had stopped.
+    pub(crate) fn watch_tasks(&mut self) {
+        let (now, patience) = (self.now, self.config.watchdog);
+        let ids: Vec<_> = self.shards.keys().copied().collect();
+        for id in ids {
+            let Some(shard) = self.shards.get_mut(&id) else { continue };
+            if shard.phase == Phase::Stopped && shard.retry_at.is_some_and(|at| now >= at) {
+                shard.retry_at = None;
+                self.enter(id, Phase::Opening);
+                self.reopen(id);
+            } else if shard.phase == Phase::Downloading
+                && now - shard.moved >= patience
+                && !self.jobs.any_of(id)
+            {
+                self.begin_anew(id);
+            }
+        }
+    }
+
+    /// Rebuilds all that is in flight of a shard from what is durable.
+    fn begin_anew(&mut self, id: ShardId) {
+        self.event(Event::WatchdogFired { shard: id });
+        self.cancel_requests_of(id);
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let Some(target) = shard.target else { return };
+        shard.download = None;
+        shard.search.last = None;
+        self.command(Command::Discard { shard: id, root: target.key.root });
+        self.enter(id, Phase::Locating);
+    }
+
+    pub(crate) fn next_task_timer(&self) -> Option<Instant> {
+        let retries = self.shards.values().filter_map(|shard| shard.retry_at);
+        let downloading = self.shards.values().filter(|s| s.phase == Phase::Downloading);
+        let watched = downloading.map(|shard| shard.moved + self.config.watchdog);
+        retries.chain(watched).filter(|at| *at > self.now).min()
+    }
+}

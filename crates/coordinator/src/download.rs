@@ -1,0 +1,377 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use ketch_types::{Chance, Instant, PartIndex, PartSet};
+
+use crate::id::{JobId, Peer, RequestId};
+use crate::part_sizes::PartSizes;
+
+/// Where every part of one target is: durable, on its way to being so, or missing.
+///
+/// *Shape:* `held` and the keys of `pending` never share a part; a part in neither is missing.
+#[derive(Clone, Debug)]
+pub(crate) struct Download {
+    sizes: PartSizes,
+    /// Durable in the store.
+    held: PartSet,
+    pending: BTreeMap<PartIndex, Pending>,
+    windows: Vec<Window>,
+    /// Held, and in the cache for whoever asks.
+    cached: PartSet,
+    /// Peers that failed at a part; they are not asked for it again.
+    failed_at: BTreeMap<PartIndex, Vec<Peer>>,
+}
+
+/// A part between missing and durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// Asked for: of one peer, or of two where it was hedged.
+    Requested(Vec<RequestId>),
+    /// Verified, and waiting with the driver.
+    Arrived,
+    /// Being applied.
+    Applying(JobId),
+}
+
+/// Some neighbouring parts that are applied together.
+#[derive(Clone, Debug)]
+struct Window {
+    parts: Range<u32>,
+    opened: Option<Instant>,
+}
+
+/// At most two peers are asked for a part at once.
+const ASKED_MAX: usize = 2;
+
+impl Download {
+    /// Everything of `sizes` but `held` is missing.
+    pub(crate) fn new(sizes: PartSizes, held: PartSet, window_bytes: u64) -> Self {
+        let windows = sizes.neighbourhoods(window_bytes).into_iter();
+        let windows = windows.map(|parts| Window { parts, opened: None }).collect();
+        let (pending, failed_at) = (BTreeMap::new(), BTreeMap::new());
+        let cached = PartSet::empty(sizes.count());
+        Self { sizes, held, pending, windows, cached, failed_at }
+    }
+
+    pub(crate) fn sizes(&self) -> &PartSizes {
+        &self.sizes
+    }
+
+    pub(crate) fn held(&self) -> &PartSet {
+        &self.held
+    }
+
+    pub(crate) fn cached(&self) -> &PartSet {
+        &self.cached
+    }
+
+    pub(crate) fn cached_mut(&mut self) -> &mut PartSet {
+        &mut self.cached
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.held.is_full()
+    }
+
+    pub(crate) fn is_missing(&self, part: PartIndex) -> bool {
+        !self.held.contains(part) && !self.pending.contains_key(&part)
+    }
+
+    /// Bytes that are not durable.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        self.sizes.total_bytes().saturating_sub(self.sizes.bytes_of(&self.held))
+    }
+
+    /// Bytes that take memory, or soon will.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending.keys().map(|part| self.sizes.bytes(*part)).sum()
+    }
+
+    /// Whether nothing is left to ask for: what is not here has been asked for.
+    pub(crate) fn all_asked(&self) -> bool {
+        u64::from(self.held.len()) + self.pending.len() as u64 >= u64::from(self.sizes.count())
+    }
+
+    /// Missing parts in windows that are open, the oldest window first.
+    pub(crate) fn missing_in_open_windows(&self) -> Vec<Vec<PartIndex>> {
+        let mut open: Vec<_> =
+            self.windows.iter().filter_map(|w| Some((w.opened?, &w.parts))).collect();
+        open.sort_by_key(|(opened, parts)| (*opened, parts.start));
+        open.into_iter().map(|(_, parts)| self.missing_in(parts)).collect()
+    }
+
+    pub(crate) fn open_windows(&self) -> usize {
+        self.windows.iter().filter(|window| window.opened.is_some()).count()
+    }
+
+    /// How many peers are asked for a part.
+    pub(crate) fn asked_of(&self, part: PartIndex) -> usize {
+        match self.pending.get(&part) {
+            Some(Pending::Requested(by)) => by.len(),
+            _ => 0,
+        }
+    }
+
+    /// Opens the window whose rarest part is rarest, if fewer than `open_max` are. `holders` counts
+    /// the peers that hold a part; a window of which nobody holds anything is not opened.
+    pub(crate) fn open_window(
+        &mut self,
+        open_max: usize,
+        holders: impl Fn(PartIndex) -> u32,
+        chance: &mut Chance,
+        now: Instant,
+    ) -> bool {
+        if self.open_windows() >= open_max {
+            return false;
+        }
+        let mut best: Vec<usize> = Vec::new();
+        let mut rarest = u32::MAX;
+        for (at, window) in self.windows.iter().enumerate().filter(|(_, w)| w.opened.is_none()) {
+            let missing = self.missing_in(&window.parts).into_iter();
+            let Some(rarity) = missing.map(&holders).filter(|count| *count > 0).min() else {
+                continue;
+            };
+            if rarity < rarest {
+                best.clear();
+                rarest = rarity;
+            }
+            if rarity == rarest {
+                best.push(at);
+            }
+        }
+        let chosen = if best.is_empty() { None } else { best.get(chance.below(best.len())) };
+        let window = chosen.and_then(|at| self.windows.get_mut(*at));
+        window.map(|window| window.opened = Some(now)).is_some()
+    }
+
+    /// Notes that `request` asks for `part`; false if it is here already or asked of enough peers.
+    pub(crate) fn request(&mut self, part: PartIndex, request: RequestId) -> bool {
+        if self.held.contains(part) || part.0 >= self.sizes.count() {
+            return false;
+        }
+        let pending = self.pending.entry(part).or_insert_with(|| Pending::Requested(Vec::new()));
+        match pending {
+            Pending::Requested(by) if by.len() < ASKED_MAX => {
+                by.push(request);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that `request` will not bring these parts.
+    pub(crate) fn release(&mut self, request: RequestId, parts: impl Iterator<Item = PartIndex>) {
+        for part in parts {
+            let Some(Pending::Requested(by)) = self.pending.get_mut(&part) else {
+                continue;
+            };
+            by.retain(|id| *id != request);
+            if by.is_empty() {
+                self.pending.remove(&part);
+            }
+        }
+    }
+
+    /// Notes that a verified part is here; false if it was already.
+    pub(crate) fn arrive(&mut self, part: PartIndex) -> bool {
+        match self.pending.get_mut(&part) {
+            Some(pending @ Pending::Requested(_)) => {
+                *pending = Pending::Arrived;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_requested(&self, part: PartIndex) -> bool {
+        matches!(self.pending.get(&part), Some(Pending::Requested(_)))
+    }
+
+    /// Runs of arrived neighbours in windows of which nothing is missing, or all such runs where
+    /// `hurry` says so of the time at which the window was opened.
+    pub(crate) fn ready(&self, hurry: impl Fn(Instant) -> bool) -> Vec<Range<u32>> {
+        let mut runs = Vec::new();
+        for window in &self.windows {
+            let Some(opened) = window.opened else { continue };
+            let parts = window.parts.clone();
+            let waits = |part| {
+                let part = PartIndex(part);
+                self.is_missing(part) || self.is_requested(part)
+            };
+            if hurry(opened) || !parts.clone().any(waits) {
+                runs.extend(self.arrived_runs(parts));
+            }
+        }
+        runs
+    }
+
+    /// Whether anything waits to be applied.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.pending.values().any(|pending| *pending == Pending::Arrived)
+    }
+
+    pub(crate) fn is_applying(&self) -> bool {
+        self.pending.values().any(|pending| matches!(pending, Pending::Applying(_)))
+    }
+
+    pub(crate) fn apply(&mut self, parts: Range<u32>, job: JobId) {
+        for part in parts.map(PartIndex) {
+            if let Some(pending) = self.pending.get_mut(&part) {
+                *pending = Pending::Applying(job);
+            }
+        }
+    }
+
+    /// The parts that `job` applied are durable.
+    pub(crate) fn applied(&mut self, job: JobId) {
+        let held = &mut self.held;
+        self.pending.retain(|part, pending| {
+            let done = *pending == Pending::Applying(job);
+            if done {
+                held.insert(*part);
+            }
+            !done
+        });
+        self.close_windows();
+    }
+
+    /// The parts that `job` was to apply wait again.
+    pub(crate) fn not_applied(&mut self, job: JobId) {
+        for pending in self.pending.values_mut().filter(|p| **p == Pending::Applying(job)) {
+            *pending = Pending::Arrived;
+        }
+    }
+
+    /// Notes that `peer` failed at `part`, and gives everybody who did.
+    pub(crate) fn fail(&mut self, part: PartIndex, peer: Peer) -> &[Peer] {
+        let peers = self.failed_at.entry(part).or_default();
+        if !peers.contains(&peer) {
+            peers.push(peer);
+        }
+        peers
+    }
+
+    pub(crate) fn has_failed_at(&self, part: PartIndex, peer: Peer) -> bool {
+        self.failed_at.get(&part).is_some_and(|peers| peers.contains(&peer))
+    }
+
+    /// Closes windows of which nothing is under way: what is missing of them is chosen anew.
+    pub(crate) fn close_windows(&mut self) {
+        let pending = &self.pending;
+        for window in self.windows.iter_mut().filter(|window| window.opened.is_some()) {
+            let parts = PartIndex(window.parts.start)..PartIndex(window.parts.end);
+            if pending.range(parts).next().is_none() {
+                window.opened = None;
+            }
+        }
+    }
+
+    /// When the oldest open window was opened.
+    pub(crate) fn oldest_window(&self) -> Option<Instant> {
+        self.windows.iter().filter_map(|window| window.opened).min()
+    }
+
+    fn missing_in(&self, parts: &Range<u32>) -> Vec<PartIndex> {
+        parts.clone().map(PartIndex).filter(|part| self.is_missing(*part)).collect()
+    }
+
+    fn arrived_runs(&self, parts: Range<u32>) -> Vec<Range<u32>> {
+        let mut runs: Vec<Range<u32>> = Vec::new();
+        let arrived = |part: &u32| self.pending.get(&PartIndex(*part)) == Some(&Pending::Arrived);
+        for part in parts.filter(arrived) {
+            match runs.last_mut() {
+                Some(run) if run.end == part => run.end += 1,
+                _ => runs.push(part..part + 1),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ketch_types::StateRoot;
+    use proptest::prelude::*;
+
+    fn download(parts: usize, window_bytes: u64) -> Download {
+        let sizes = PartSizes::new(StateRoot::new([0; 32]), 10, vec![10; parts]);
+        let held = PartSet::empty(sizes.count());
+        Download::new(sizes, held, window_bytes)
+    }
+
+    fn open_all(download: &mut Download) {
+        while download.open_window(99, |_| 1, &mut Chance::new(0), Instant::ORIGIN) {}
+    }
+
+    #[test]
+    fn the_window_with_the_rarest_part_is_opened_first() {
+        let mut download = download(30, 100);
+        let holders = |part: PartIndex| if part.0 == 17 { 1 } else { 5 };
+        assert!(download.open_window(1, holders, &mut Chance::new(0), Instant::ORIGIN));
+        let open = download.missing_in_open_windows();
+        assert_eq!(open, [(10..20).map(PartIndex).collect::<Vec<_>>()]);
+        assert!(!download.open_window(1, holders, &mut Chance::new(0), Instant::ORIGIN));
+    }
+
+    #[test]
+    fn a_window_of_which_nobody_holds_anything_is_not_opened() {
+        let mut download = download(20, 100);
+        let holders = |part: PartIndex| u32::from(part.0 == 3);
+        assert!(download.open_window(9, holders, &mut Chance::new(0), Instant::ORIGIN));
+        assert!(!download.open_window(9, holders, &mut Chance::new(0), Instant::ORIGIN));
+    }
+
+    #[test]
+    fn only_whole_windows_are_ready_unless_there_is_a_hurry() {
+        let mut download = download(4, 20);
+        open_all(&mut download);
+        for part in [0, 1, 2] {
+            assert!(download.request(PartIndex(part), RequestId(0)));
+            assert!(download.arrive(PartIndex(part)));
+        }
+        assert_eq!(download.ready(|_| false), std::slice::from_ref(&(0..2)));
+        assert_eq!(download.ready(|_| true), [0..2, 2..3]);
+    }
+
+    #[test]
+    fn a_part_comes_once_and_is_asked_of_two_peers_at_most() {
+        let mut download = download(2, 20);
+        for (request, accepted) in [(0, true), (1, true), (2, false)] {
+            assert_eq!(download.request(PartIndex(0), RequestId(request)), accepted);
+        }
+        assert!(download.arrive(PartIndex(0)));
+        assert!(!download.arrive(PartIndex(0)) && !download.arrive(PartIndex(1)));
+        download.release(RequestId(0), [PartIndex(0)].into_iter());
+        assert!(download.has_arrived() && !download.is_missing(PartIndex(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_held_pending_or_missing_and_bytes_add_up(
+            steps in proptest::collection::vec((0u32..12, 0u64..5, 0..5), 0..200),
+        ) {
+            let mut download = download(12, 40);
+            open_all(&mut download);
+            for (part, id, step) in steps {
+                let part = PartIndex(part);
+                match step {
+                    0 => drop(download.request(part, RequestId(id))),
+                    1 => download.release(RequestId(id), (0..12).map(PartIndex)),
+                    2 => drop(download.arrive(part)),
+                    3 => {
+                        if let Some(run) = download.ready(|_| true).first().cloned() {
+                            download.apply(run, JobId(id));
+                        }
+                    }
+                    _ => download.applied(JobId(id)),
+                }
+                let missing = (0..12).filter(|p| download.is_missing(PartIndex(*p))).count();
+                let held = download.held.len() as usize;
+                prop_assert_eq!(missing + held + download.pending.len(), 12);
+                prop_assert_eq!(download.bytes_left(), 10 * (12 - held as u64));
+                prop_assert!(download.pending.keys().all(|part| !download.held.contains(*part)));
+            }
+        }
+    }
+}

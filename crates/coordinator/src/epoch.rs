@@ -1,0 +1,230 @@
+//! What the chain says: epochs and heads.
+
+use std::collections::BTreeSet;
+
+use ketch_types::{Epoch, Height, Instant, ShardId};
+
+use crate::command::{Command, Work};
+use crate::coordinator::{Coordinator, Head};
+use crate::event::Event;
+use crate::input::EpochStart;
+use crate::peers::StateKey;
+use crate::shard::{Phase, Shard, Target};
+use crate::verdict::{replay_time, time_for};
+
+/// The roots of old epochs that are remembered, so that who asks for them is told that they are gone.
+const RETIRED_MAX: usize = 1_024;
+
+impl Coordinator {
+    pub(crate) fn head_advanced(&mut self, height: Height, produced: Instant) {
+        let before = self.chain.head;
+        if before.is_some_and(|head| head.height >= height) {
+            return;
+        }
+        if let Some(before) = before {
+            let blocks = u32::try_from(height.0 - before.height.0).unwrap_or(u32::MAX);
+            let interval = (produced - before.produced) / blocks;
+            let old = self.chain.block_interval.unwrap_or(interval);
+            self.chain.block_interval = Some((old * 7 + interval) / 8);
+        }
+        self.chain.head = Some(Head { height, produced });
+        let first = self.epoch().map(|epoch| epoch.first_height);
+        if first.is_some_and(|first| height >= first) && self.chain.epoch_began.is_none() {
+            self.chain.epoch_began = Some(produced);
+        }
+    }
+
+    pub(crate) fn epoch_started(&mut self, start: &EpochStart) {
+        if self.chain.epochs.contains_key(&start.epoch)
+            || self.epoch().is_some_and(|newest| newest.epoch > start.epoch)
+        {
+            return;
+        }
+        self.report_boundary(start);
+        let before = self.epoch().cloned();
+        let epoch = start.epoch;
+        self.chain.epoch_began =
+            self.chain.head.filter(|head| head.height >= start.first_height).map(|h| h.produced);
+        self.chain.epochs.insert(epoch, start.clone());
+        while self.chain.epochs.len() > 2 {
+            if let Some((_, old)) = self.chain.epochs.pop_first() {
+                self.retired.extend(old.roots.into_values());
+            }
+        }
+        let too_many = self.retired.len().saturating_sub(RETIRED_MAX);
+        self.retired.drain(..too_many);
+        let wanted: BTreeSet<_> =
+            start.tracked.iter().chain(&start.tracked_next).copied().collect();
+        let tracked_before = before.map(|before| before.tracked).unwrap_or_default();
+        for id in &wanted {
+            self.want(*id, start);
+        }
+        let others: Vec<_> =
+            self.shards.keys().filter(|id| !wanted.contains(id)).copied().collect();
+        for id in others {
+            self.release(id, start, tracked_before.contains(&id));
+        }
+        self.retire_epochs(epoch);
+        self.verdicts_at = self.now;
+    }
+
+    /// Tells the operator which of the shards that must be tracked from now on were there in time.
+    fn report_boundary(&mut self, start: &EpochStart) {
+        let Some(before) = self.epoch() else { return };
+        if before.epoch.next() != start.epoch {
+            return;
+        }
+        for shard in start.tracked.clone() {
+            let since = self.shards.get(&shard).and_then(|s| s.outlook.caught_up_since);
+            let margin = since.map(|since| self.now - since);
+            self.event(Event::Boundary { shard, epoch: start.epoch, margin });
+        }
+    }
+
+    /// Sees to it that a shard is held, or being taken.
+    fn want(&mut self, id: ShardId, start: &EpochStart) {
+        let now = self.now;
+        let fresh = !self.shards.contains_key(&id);
+        let shard = self.shards.entry(id).or_insert_with(|| Shard::new(id, now));
+        shard.deadline = Some(start.next_first_height());
+        shard.last_height = None;
+        shard.doomed = false;
+        let phase = shard.phase;
+        if fresh {
+            self.reopen(id);
+        } else if phase == Phase::Frozen {
+            self.thaw(id);
+        } else if phase.is_catching_up() && phase != Phase::Opening {
+            self.consider_pivot(id);
+        }
+    }
+
+    /// Goes on with a shard that was not followed for a while: by replay where its chunks are still
+    /// kept, else as with any old state.
+    fn thaw(&mut self, id: ShardId) {
+        let applied = self.shards.get(&id).and_then(|shard| shard.applied);
+        if applied.is_some_and(|applied| applied >= self.oldest_kept_height()) {
+            self.enter(id, Phase::Replaying);
+        } else {
+            self.retarget(id);
+        }
+    }
+
+    /// The height from which on outputs are kept by everybody: the start of the epoch before this.
+    pub(crate) fn oldest_kept_height(&self) -> Height {
+        self.chain.epochs.values().next().map_or(Height(0), EpochStart::start_height)
+    }
+
+    /// Lets go of a shard that is neither tracked now nor next: it is followed to this epoch's start,
+    /// so that it can be served to those who come, and dropped when nobody needs that any more.
+    fn release(&mut self, id: ShardId, start: &EpochStart, tracked_before: bool) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        shard.deadline = None;
+        shard.outlook.verdict = None;
+        let last_height = start.start_height();
+        let useful = shard.applied.is_some() && !shard.phase.is_catching_up();
+        if !tracked_before || !useful {
+            self.drop_shard(id);
+        } else if shard.applied >= Some(last_height) {
+            if shard.phase != Phase::Frozen {
+                self.enter(id, Phase::Frozen);
+            }
+        } else {
+            shard.last_height = Some(last_height);
+        }
+    }
+
+    /// Deletes a shard as soon as nothing works on it any more.
+    pub(crate) fn drop_shard(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        shard.doomed = true;
+        self.withdraw(id);
+        self.cancel_requests_of(id);
+        if let Some(shard) = self.shards.get(&id)
+            && let Some(target) = shard.target
+            && shard.download.is_some()
+        {
+            self.command(Command::Discard { shard: id, root: target.key.root });
+        }
+        self.bury(id);
+    }
+
+    /// Deletes a doomed shard if nothing works on it.
+    pub(crate) fn bury(&mut self, id: ShardId) {
+        if self.shards.get(&id).is_some_and(|shard| shard.doomed) && !self.jobs.any_of(id) {
+            self.shards.remove(&id);
+            self.run(Work::DropShard { shard: id });
+        }
+    }
+
+    /// Drops what is kept of epochs before the last one.
+    fn retire_epochs(&mut self, epoch: Epoch) {
+        let before = Epoch(epoch.0.saturating_sub(1));
+        let ids: Vec<_> = self.shards.keys().copied().collect();
+        for id in ids {
+            let Some(shard) = self.shards.get_mut(&id) else { continue };
+            let old: Vec<_> = shard.voice.provided.range(..before).copied().collect();
+            shard.voice.provided.retain(|epoch| *epoch >= before);
+            shard.voice.announced.retain(|key, _| key.epoch >= before);
+            let had = shard.starts.len();
+            shard.starts.retain(|epoch, _| *epoch >= before);
+            let dropped = shard.starts.len() < had && !shard.doomed;
+            for epoch in old {
+                self.command(Command::StopProviding { shard: id, epoch });
+            }
+            if dropped {
+                self.run(Work::DropEpochs { shard: id, before });
+            }
+        }
+    }
+
+    /// The newest start of `shard` that can be made for.
+    pub(crate) fn newest_target(&self, shard: ShardId) -> Option<Target> {
+        let start = self.epoch()?;
+        let root = *start.roots.get(&shard)?;
+        let key = StateKey { shard, epoch: start.epoch, root, cut: start.cut };
+        Some(Target { key, height: start.start_height() })
+    }
+
+    /// Rule 9: the target has moved while a state is being fetched. Moves to it, or finishes the old
+    /// one and replays, whichever is expected to be sooner.
+    fn consider_pivot(&mut self, id: ShardId) {
+        let Some((shard, newest)) = self.shards.get(&id).zip(self.newest_target(id)) else {
+            return;
+        };
+        if shard.target.is_some_and(|target| target.key == newest.key) {
+            return;
+        }
+        if self.sooner_by_pivot(shard, &newest) {
+            self.retarget(id);
+        }
+    }
+
+    fn sooner_by_pivot(&self, shard: &Shard, newest: &Target) -> bool {
+        let (Some(old), Some(sizes)) = (shard.target, &shard.sizes) else {
+            return true;
+        };
+        if shard.phase == Phase::Completing {
+            return false;
+        }
+        let pace = self.pace();
+        let head = self.chain.head.map_or(newest.height, |head| head.height);
+        let changed = sizes.total_bytes() / 1_000 * self.config.change_per_mille_prior;
+        let left = shard.bytes_left();
+        let takes = |bytes, from: Height| {
+            let download = time_for(bytes, pace.download);
+            let replay = replay_time(head.0.saturating_sub(from.0), download, pace)?;
+            Some(download.saturating_add(replay))
+        };
+        let finish = takes(left, old.height);
+        // What has come may have changed since, what has not come must be fetched in any case.
+        let unchanged = sizes.total_bytes().saturating_sub(left);
+        let again = changed.min(unchanged);
+        let pivot = takes(left.saturating_add(again), newest.height);
+        match (pivot, finish) {
+            (Some(pivot), Some(finish)) => pivot <= finish,
+            (_, None) => true,
+            (None, Some(_)) => false,
+        }
+    }
+}

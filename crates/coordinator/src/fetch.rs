@@ -1,0 +1,220 @@
+//! Which parts are asked of whom.
+
+use ketch_types::{Chance, PartIndex, PartSet, ShardId};
+
+use crate::affinity::rendezvous;
+use crate::command::Query;
+use crate::coordinator::Coordinator;
+use crate::download::Download;
+use crate::id::{Peer, RequestId};
+use crate::peers::{Holders, Kind, PeerState, StateKey};
+use crate::request::Subject;
+use crate::shard::{Phase, Shard};
+use crate::verdict::time_for;
+
+/// The most shards of one question for a summary. *Source:* the protocol's limit.
+const SUMMARY_SHARDS_MAX: usize = 16;
+
+/// One request that is about to be made.
+struct Assignment {
+    peer: Peer,
+    parts: PartSet,
+    bytes: u64,
+}
+
+impl Coordinator {
+    /// Asks for as much as peers and memory allow, of the shard with the least slack first.
+    pub(crate) fn fetch(&mut self) {
+        let mut memory = self.config.memory_bytes.saturating_sub(self.pending_bytes());
+        for id in self.order.clone() {
+            while let Some(bytes) = self.fetch_some(id, memory) {
+                memory = memory.saturating_sub(bytes);
+            }
+        }
+        self.ask_summaries();
+    }
+
+    /// Makes one request or opens one window; the bytes that it takes, if there was anything to do.
+    fn fetch_some(&mut self, id: ShardId, memory: u64) -> Option<u64> {
+        // Drawn for each request, used for one in many.
+        let experiment =
+            self.chance.one_in(self.config.experiment_one_in).then(|| self.chance.draw());
+        let shard = self.shards.get(&id).filter(|shard| shard.phase == Phase::Downloading)?;
+        let (target, download) = (shard.target?, shard.download.as_ref()?);
+        let nothing_pending = download.pending_bytes() == 0;
+        for missing in download.missing_in_open_windows() {
+            let first = missing.first().map_or(0, |part| download.sizes().bytes(*part));
+            // A part that is larger than all memory is taken alone.
+            if missing.is_empty() || (first > memory && !nothing_pending) {
+                continue;
+            }
+            if let Some(assignment) =
+                self.assign(&target.key, download, &missing, (memory, experiment))
+            {
+                self.assigned(id, assignment.peer, &assignment.parts);
+                return Some(assignment.bytes);
+            }
+        }
+        if memory == 0 { None } else { self.open_window(id, &target.key).then_some(0) }
+    }
+
+    fn open_window(&mut self, id: ShardId, key: &StateKey) -> bool {
+        let Some(download) = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut())
+        else {
+            return false;
+        };
+        if download.all_asked() || download.open_windows() >= self.config.windows_open_max {
+            return false;
+        }
+        let holders = Holders::count(&self.peers, key, download.sizes().count(), self.now);
+        let open_max = self.config.windows_open_max;
+        download.open_window(open_max, |part| holders.of(part), &mut self.chance, self.now)
+    }
+
+    /// Chooses who is asked for some of `missing`, and for which.
+    fn assign(
+        &self,
+        key: &StateKey,
+        download: &Download,
+        missing: &[PartIndex],
+        (memory, experiment): (u64, Option<u64>),
+    ) -> Option<Assignment> {
+        let candidates = self.candidates(key, download, missing);
+        let any = |chance: u64| candidates.get(Chance::new(chance).below(candidates.len()));
+        let candidate = experiment.map_or_else(|| best(&candidates), any)?;
+        let state = self.peers.get(candidate.peer)?;
+        let held = state.held(key, download.sizes().count())?;
+        let room = candidate.spare.min(memory);
+        let (mut parts, mut bytes) = (PartSet::empty(download.sizes().count()), 0);
+        let able = |part: &&PartIndex| {
+            held.contains(**part) && !download.has_failed_at(**part, candidate.peer)
+        };
+        for part in missing.iter().filter(able) {
+            let more = download.sizes().bytes(*part);
+            if bytes > 0 && bytes + more > room {
+                break;
+            }
+            parts.insert(*part);
+            bytes += more;
+        }
+        Some(Assignment { peer: candidate.peer, parts, bytes })
+    }
+
+    fn candidates(
+        &self,
+        key: &StateKey,
+        download: &Download,
+        missing: &[PartIndex],
+    ) -> Vec<Candidate> {
+        let count = download.sizes().count();
+        let of = |(peer, state): (Peer, &PeerState)| {
+            let load = self.requests.load(peer);
+            let spare = state.spare_bytes(load, &self.config);
+            let held =
+                state.held(key, count).filter(|_| spare > 0 && state.supports(Kind::Parts))?;
+            let able =
+                |part: &&PartIndex| held.contains(**part) && !download.has_failed_at(**part, peer);
+            let first = missing.iter().find(able)?;
+            let bytes = load.1.saturating_add(download.sizes().bytes(*first));
+            let rate = state.rate().unwrap_or(self.config.download_prior);
+            let done_in = time_for(bytes, rate).saturating_mul(1 + state.failures());
+            let affinity = rendezvous(state.affinity, *first);
+            Some(Candidate { peer, spare, done_in, affinity })
+        };
+        self.peers.usable(self.now).filter_map(of).collect()
+    }
+
+    /// Makes a request of an assignment. Parts that are here or asked of enough peers stay out.
+    pub(crate) fn assigned(
+        &mut self,
+        id: ShardId,
+        peer: Peer,
+        parts: &PartSet,
+    ) -> Option<RequestId> {
+        let download = self.shards.get(&id)?.download.as_ref()?;
+        let (root, bytes) = (download.sizes().root(), download.sizes().bytes_of(parts));
+        let subject =
+            Subject::Parts { shard: id, root, awaited: parts.clone(), awaited_bytes: bytes };
+        let query = Query::Parts { shard: id, root, wanted: parts.clone() };
+        let request = self.request(peer, subject, query);
+        let download = self.shards.get_mut(&id)?.download.as_mut()?;
+        for part in parts.iter() {
+            download.request(part, request);
+        }
+        Some(request)
+    }
+
+    /// Asks peers what they hold, where that may help: those that were never asked, and while too
+    /// few are known to hold what is missing, all.
+    fn ask_summaries(&mut self) {
+        let wanting: Vec<_> = self.shards.values().filter_map(|shard| self.wants(shard)).collect();
+        if wanting.is_empty() {
+            return;
+        }
+        let peers: Vec<_> = self.peers.usable(self.now).map(|(peer, _)| peer).collect();
+        for peer in peers {
+            let asking = |(_, request): (_, &crate::request::Request)| {
+                matches!(request.subject, Subject::Summary { .. })
+            };
+            let busy = self.requests.of_peer(peer).any(asking);
+            let Some(state) =
+                self.peers.get_mut(peer).filter(|s| !busy && s.supports(Kind::Summary))
+            else {
+                continue;
+            };
+            let mut shards = Vec::new();
+            for (shard, starved) in &wanting {
+                let first_time = !state.was_asked(*shard);
+                if shards.len() < SUMMARY_SHARDS_MAX
+                    && (*starved || first_time)
+                    && state.ask(*shard, self.now, &self.config)
+                {
+                    shards.push(*shard);
+                }
+            }
+            if !shards.is_empty() {
+                let subject = Subject::Summary { shards: shards.clone() };
+                self.request(peer, subject, Query::Summary(shards));
+            }
+        }
+    }
+
+    /// Whether a shard needs word of what peers hold, and whether it is starved of it.
+    fn wants(&self, shard: &Shard) -> Option<(ShardId, bool)> {
+        let starved = match shard.phase {
+            Phase::Locating | Phase::Downloading => {
+                let key = shard.target?.key;
+                let claims =
+                    self.peers.reachable(self.now).filter(|(_, p)| p.claims(&key).is_some());
+                let few = claims.count() < self.config.holders_wanted;
+                let idle = self.requests.of_shard(shard.id).next().is_none();
+                few || idle
+            }
+            Phase::Replaying | Phase::Following => {
+                let after = shard.fetched.map(|f| f.through).or(shard.applied)?;
+                let mut usable = self.peers.usable(self.now);
+                !usable.any(|(_, peer)| peer.has_outputs_after(shard.id, after))
+            }
+            _ => return None,
+        };
+        Some((shard.id, starved))
+    }
+}
+
+/// A peer that could be asked.
+struct Candidate {
+    peer: Peer,
+    /// *Units:* bytes.
+    spare: u64,
+    /// When it would have sent what it was asked for and one part more.
+    done_in: std::time::Duration,
+    affinity: u64,
+}
+
+/// Of those that are about as soon done as the soonest, the one whose cache most likely has it.
+fn best(candidates: &[Candidate]) -> Option<&Candidate> {
+    let soonest = candidates.iter().map(|candidate| candidate.done_in).min()?;
+    let soon = soonest.saturating_mul(2);
+    let good = candidates.iter().filter(|candidate| candidate.done_in <= soon);
+    good.max_by_key(|candidate| (candidate.affinity, candidate.peer))
+}

@@ -1,0 +1,220 @@
+//! Replaying the chunks since a state, and following the head.
+
+use std::time::Duration;
+
+use ketch_types::{Epoch, Height, ShardId};
+
+use crate::command::{Query, Work};
+use crate::coordinator::Coordinator;
+use crate::event::Event;
+use crate::id::{JobId, Peer};
+use crate::part_sizes::PartSizes;
+use crate::peers::{Kind, PeerState};
+use crate::request::{Request, Subject};
+use crate::shard::{Fetched, Phase};
+
+/// Outputs are asked of at most two peers at once.
+const OUTPUTS_MAX: usize = 2;
+/// How many requests' worth of outputs may wait to be applied, so that fetching never waits for
+/// applying, nor the other way round.
+const AHEAD: u64 = 2;
+/// With fewer blocks to replay than this, it is the chain that sets the pace and not we.
+const BEHIND_MIN: u64 = 8;
+/// A head that is older than so many block intervals is no longer the newest.
+const HEAD_INTERVALS_MAX: u32 = 3;
+
+impl Coordinator {
+    pub(crate) fn follow(&mut self) {
+        let following = |phase| matches!(phase, Phase::Replaying | Phase::Following);
+        let tasks = self.shards.values().filter(|shard| following(shard.phase) && !shard.doomed);
+        let ids: Vec<_> = tasks.map(|shard| shard.id).collect();
+        for id in ids {
+            if self.freeze_if_released(id) {
+                continue;
+            }
+            self.update_caught_up(id);
+            self.replay(id);
+            self.ask_outputs(id);
+        }
+        self.pregenerate();
+    }
+
+    /// Stops following a shard that is tracked no more, once it has reached its last height.
+    fn freeze_if_released(&mut self, id: ShardId) -> bool {
+        let Some(shard) = self.shards.get_mut(&id) else { return true };
+        let done = shard.last_height.is_some() && shard.applied >= shard.last_height;
+        if done {
+            (shard.fetched, shard.outlook.caught_up_since) = (None, None);
+            self.cancel_requests_of(id);
+            self.enter(id, Phase::Frozen);
+        }
+        done
+    }
+
+    /// Caught up is: all blocks but at most the newest are applied, and the newest is really new.
+    fn update_caught_up(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        let (Some(head), Some(applied)) = (self.chain.head, shard.applied) else { return };
+        let age = self.now - head.produced;
+        let fresh = age <= self.block_interval() * HEAD_INTERVALS_MAX;
+        let caught_up = applied.next() >= head.height && fresh;
+        // Nobody waits for a shard that is only followed to its end.
+        if caught_up == shard.is_caught_up() || shard.last_height.is_some() {
+            return;
+        }
+        let deadline = shard.deadline;
+        if caught_up {
+            self.enter(id, Phase::Following);
+            self.tell_caught_up(id, applied, deadline);
+        } else {
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.outlook.caught_up_since = None;
+            }
+            self.enter(id, Phase::Replaying);
+            self.event(Event::FellBehind { shard: id });
+        }
+    }
+
+    fn tell_caught_up(&mut self, id: ShardId, height: Height, deadline: Option<Height>) {
+        let (now, head) = (self.now, self.chain.head.map_or(height, |head| head.height));
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.outlook.caught_up_since = Some(now);
+        }
+        let after = self.chain.epoch_began.map_or(Duration::ZERO, |began| now - began);
+        let blocks_left = deadline.map_or(0, |deadline| deadline.0.saturating_sub(head.0));
+        let left = self.time_left(deadline);
+        self.event(Event::CaughtUp { shard: id, height, after, blocks_left, left });
+    }
+
+    /// Applies what has been fetched.
+    fn replay(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        let (Some(fetched), Some(applied), None) = (shard.fetched, shard.applied, shard.job) else {
+            return;
+        };
+        if fetched.through > applied {
+            let job = self.run(Work::Replay { shard: id, through: fetched.through });
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.job = Some(job);
+            }
+        }
+    }
+
+    pub(crate) fn replayed(
+        &mut self,
+        id: ShardId,
+        job: JobId,
+        through: Height,
+        starts: Vec<(Epoch, PartSizes)>,
+    ) {
+        let (now, head) = (self.now, self.chain.head.map_or(0, |head| head.height.0));
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| shard.job == Some(job)) else {
+            return;
+        };
+        shard.job = None;
+        let Some(before) = shard.applied.filter(|before| *before < through) else { return };
+        shard.applied = Some(through);
+        let blocks = through.0 - before.0;
+        if head.saturating_sub(before.0) >= blocks + BEHIND_MIN {
+            let millis = u64::try_from((now - shard.moved).as_millis()).unwrap_or(u64::MAX).max(1);
+            let rate = blocks.saturating_mul(1_000) / millis;
+            let old = self.replay_rate.unwrap_or(rate);
+            self.replay_rate = Some((old / 4).saturating_mul(3).saturating_add(rate / 4).max(1));
+        }
+        shard.moved = now;
+        if let Some(fetched) = &mut shard.fetched
+            && fetched.through == through
+        {
+            fetched.bytes = 0;
+        }
+        for (epoch, sizes) in starts {
+            self.hold_start(id, epoch, sizes);
+        }
+    }
+
+    /// Asks for the next outputs, and once more where the answer is overdue.
+    fn ask_outputs(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        let (Some(applied), Some(head)) = (shard.applied, self.chain.head) else { return };
+        let goal = shard.last_height.map_or(head.height, |last| last.min(head.height));
+        let after = shard.fetched.map_or(applied, |fetched| fetched.through);
+        let waiting = shard.fetched.map_or(0, |fetched| fetched.bytes);
+        if after >= goal || waiting >= self.config.outputs_bytes.saturating_mul(AHEAD) {
+            return;
+        }
+        let open: Vec<_> = self
+            .requests
+            .of_shard(id)
+            .filter(|(_, r)| matches!(r.subject, Subject::Outputs { .. }) && !r.cancelled)
+            .map(|(_, r)| (r.peer, r.hedged))
+            .collect();
+        if open.len() >= OUTPUTS_MAX || open.iter().any(|(_, hedged)| !hedged) {
+            return;
+        }
+        let able = |(peer, state): &(Peer, &PeerState)| {
+            state.has_outputs_after(id, after)
+                && state.supports(Kind::Outputs)
+                && open.iter().all(|(other, _)| other != peer)
+        };
+        let load = |(peer, state): &(Peer, &PeerState)| {
+            (state.failures(), self.requests.load(*peer).0, *peer)
+        };
+        let best = self.peers.usable(self.now).filter(able).min_by_key(load);
+        if let Some(peer) = best.map(|(peer, _)| peer) {
+            let budget_bytes = self.config.outputs_bytes;
+            let query = Query::Outputs { shard: id, after, budget_bytes };
+            let request = self.request(peer, Subject::Outputs { shard: id, after }, query);
+            if !open.is_empty()
+                && let Some(second) = self.requests.get_mut(request)
+            {
+                second.hedged = true;
+            }
+        }
+    }
+
+    pub(crate) fn outputs_came(&mut self, request: &Request, through: Height, bytes: u64) {
+        let Subject::Outputs { shard: id, after } = request.subject else { return };
+        let (now, pause) = (self.now, self.block_interval() / 4);
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let following = matches!(shard.phase, Phase::Replaying | Phase::Following);
+        let here = shard.fetched.map(|fetched| fetched.through).or(shard.applied);
+        if through <= after {
+            // It has nothing newer yet.
+            if let Some(state) = self.peers.get_mut(request.peer) {
+                state.rest(now + pause);
+            }
+        } else if following && here == Some(after) {
+            let waiting = shard.fetched.map_or(0, |fetched| fetched.bytes);
+            shard.fetched = Some(Fetched { through, bytes: waiting.saturating_add(bytes) });
+            self.cancel_outputs_of(id);
+        }
+    }
+
+    /// Cancels questions for outputs that have come from somebody else.
+    fn cancel_outputs_of(&mut self, id: ShardId) {
+        let open = self.requests.of_shard(id);
+        let outputs = open.filter(|(_, r)| matches!(r.subject, Subject::Outputs { .. }));
+        let ids: Vec<_> = outputs.map(|(id, _)| id).collect();
+        ids.into_iter().for_each(|id| self.cancel(id));
+    }
+
+    /// Has the parts of newly held starts made, one start at a time: the driver works on its parts in
+    /// parallel.
+    fn pregenerate(&mut self) {
+        let running = self.jobs.iter().any(|work| matches!(work, Work::Pregenerate { .. }));
+        if running || self.host_busy || !self.config.serve {
+            return;
+        }
+        // The newest epoch first: that is what peers ask for.
+        let next = self.shards.values().filter(|shard| !shard.doomed).flat_map(|shard| {
+            let starts = shard.starts.iter().filter(|(_, start)| !start.pregenerated);
+            starts.map(|(epoch, _)| (std::cmp::Reverse(*epoch), shard.id))
+        });
+        let Some((std::cmp::Reverse(epoch), id)) = next.min() else { return };
+        self.run(Work::Pregenerate { shard: id, epoch });
+        if let Some(start) = self.shards.get_mut(&id).and_then(|shard| shard.starts.get_mut(&epoch))
+        {
+            start.pregenerated = true;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Rule 5: what takes too long, or is the last that is missing, is asked of a second peer.
+
+use std::time::Duration;
+
+use ketch_types::{Instant, PartSet, ShardId};
+
+use crate::command::Command;
+use crate::coordinator::Coordinator;
+use crate::download::Download;
+use crate::id::{Peer, RequestId};
+use crate::peers::{Kind, PeerState};
+use crate::request::{Request, Subject};
+use crate::shard::Phase;
+use crate::verdict::time_for;
+
+impl Coordinator {
+    /// Asks second peers, where that promises an earlier end.
+    pub(crate) fn hedge(&mut self) {
+        let late: Vec<_> = self.requests.iter().filter(|(_, r)| self.wants_hedge(r)).collect();
+        let late: Vec<_> = late.into_iter().map(|(id, request)| (id, request.clone())).collect();
+        for (id, request) in late {
+            match &request.subject {
+                Subject::Parts { shard, awaited, .. } => {
+                    self.hedge_parts(*shard, id, &request, awaited);
+                }
+                // Whoever asks for outlines and outputs looks at the flag, and asks once more.
+                Subject::Outline { .. } | Subject::Outputs { .. } => self.mark_hedged(id),
+                Subject::Summary { .. } => {}
+            }
+        }
+    }
+
+    fn wants_hedge(&self, request: &Request) -> bool {
+        if request.hedged || request.cancelled {
+            return false;
+        }
+        let overdue = self.now - request.delivered >= self.patience(request.subject.kind());
+        overdue || self.is_last(request)
+    }
+
+    /// Whether everything of the shard that is missing has been asked for, and this request is some
+    /// of it.
+    fn is_last(&self, request: &Request) -> bool {
+        let Subject::Parts { shard, .. } = request.subject else { return false };
+        let shard = self.shards.get(&shard).filter(|shard| shard.phase == Phase::Downloading);
+        shard.and_then(|shard| shard.download.as_ref()).is_some_and(Download::all_asked)
+    }
+
+    /// How long nothing whole may come before a second peer is asked.
+    pub(crate) fn patience(&self, kind: Kind) -> Duration {
+        let measured = self.latencies.get(&kind).and_then(crate::latency::Latency::high);
+        // A percentile of answers that came at once must not make every hiccup a second request.
+        measured.map_or(self.config.hedge_prior, |high| {
+            high.saturating_mul(2).clamp(self.config.hedge_min, self.config.stall_timeout)
+        })
+    }
+
+    fn mark_hedged(&mut self, id: RequestId) {
+        if let Some(request) = self.requests.get_mut(id) {
+            request.hedged = true;
+        }
+    }
+
+    fn hedge_parts(&mut self, shard: ShardId, id: RequestId, request: &Request, awaited: &PartSet) {
+        let Some((peer, parts)) = self.second_peer(shard, request, awaited) else { return };
+        self.mark_hedged(id);
+        // What is hedged twice gains nothing: the second request is not hedged again.
+        if let Some(second) = self.assigned(shard, peer, &parts) {
+            self.mark_hedged(second);
+        }
+    }
+
+    /// Whoever would bring what is awaited at least half again as soon as the one who was asked.
+    fn second_peer(
+        &self,
+        shard: ShardId,
+        request: &Request,
+        awaited: &PartSet,
+    ) -> Option<(Peer, PartSet)> {
+        let shard = self.shards.get(&shard)?;
+        let (key, download) = (shard.target?.key, shard.download.as_ref()?);
+        let count = download.sizes().count();
+        let overdue = self.now - request.delivered >= self.patience(Kind::Parts);
+        let first = self.expected(request.peer, 0);
+        let able = |(peer, state): (Peer, &PeerState)| {
+            let spare = state.spare_bytes(self.requests.load(peer), &self.config);
+            if peer == request.peer || spare == 0 || !state.supports(Kind::Parts) {
+                return None;
+            }
+            let held = state.held(&key, count)?;
+            let mut parts = PartSet::empty(count);
+            let single = |part: &ketch_types::PartIndex| {
+                held.contains(*part)
+                    && !download.has_failed_at(*part, peer)
+                    && download.asked_of(*part) == 1
+            };
+            awaited.iter().filter(single).for_each(|part| {
+                parts.insert(part);
+            });
+            let bytes = download.sizes().bytes_of(&parts);
+            let takes = self.expected(peer, bytes);
+            let sooner = overdue || takes.saturating_mul(3) < first.saturating_mul(2);
+            (bytes > 0 && sooner).then_some((takes, peer, parts))
+        };
+        let second = self.peers.usable(self.now).filter_map(able);
+        second.min_by_key(|(takes, peer, _)| (*takes, *peer)).map(|(_, peer, parts)| (peer, parts))
+    }
+
+    /// How long a peer takes for all that it was asked for and `bytes` more.
+    fn expected(&self, peer: Peer, bytes: u64) -> Duration {
+        let rate = self.peers.get(peer).and_then(PeerState::rate);
+        let bytes = self.requests.load(peer).1.saturating_add(bytes);
+        time_for(bytes, rate.unwrap_or(self.config.download_prior))
+    }
+
+    /// Cancels requests of which everything has come from elsewhere.
+    pub(crate) fn cancel_superseded(&mut self, shard: ShardId) {
+        let Some(download) = self.shards.get(&shard).and_then(|shard| shard.download.as_ref())
+        else {
+            return;
+        };
+        let superseded = |(_, request): &(RequestId, &Request)| {
+            let awaited = request.awaited().filter(|awaited| !awaited.is_empty());
+            !request.cancelled
+                && awaited
+                    .is_some_and(|awaited| !awaited.iter().any(|part| download.is_requested(part)))
+        };
+        let ids: Vec<_> =
+            self.requests.of_shard(shard).filter(superseded).map(|(id, _)| id).collect();
+        for id in ids {
+            self.cancel(id);
+        }
+    }
+
+    /// Tells the driver to stop a request. It keeps its slot until the driver has.
+    pub(crate) fn cancel(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get_mut(id).filter(|request| !request.cancelled) else {
+            return;
+        };
+        request.cancelled = true;
+        self.command(Command::Cancel { request: id });
+    }
+
+    pub(crate) fn next_request_timer(&self) -> Option<Instant> {
+        let of = |(_, request): (RequestId, &Request)| {
+            let stalls = request.progressed + self.config.stall_timeout;
+            let hedge = request.delivered + self.patience(request.subject.kind());
+            let waits = !request.hedged && !request.cancelled && hedge > self.now;
+            if waits { stalls.min(hedge) } else { stalls }
+        };
+        self.requests.iter().map(of).min()
+    }
+}
+
+impl Subject {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Subject::Summary { .. } => Kind::Summary,
+            Subject::Outline { .. } => Kind::Outline,
+            Subject::Parts { .. } => Kind::Parts,
+            Subject::Outputs { .. } => Kind::Outputs,
+        }
+    }
+}

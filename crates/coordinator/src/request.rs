@@ -1,0 +1,205 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use ketch_types::{Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
+
+use crate::id::{Peer, RequestId};
+
+/// Every request that is under way. What is derived from it (bytes from a peer, slots taken) is
+/// computed, never counted beside it, so nothing can leak.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requests {
+    open: BTreeMap<RequestId, Request>,
+    of_peers: BTreeMap<Peer, BTreeSet<RequestId>>,
+    next: u64,
+}
+
+/// One question to one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) peer: Peer,
+    pub(crate) subject: Subject,
+    pub(crate) started: Instant,
+    /// When anything came last, or it started.
+    pub(crate) progressed: Instant,
+    /// When something whole came last (a part), or it started.
+    pub(crate) delivered: Instant,
+    /// Whether somebody else was asked for the same.
+    pub(crate) hedged: bool,
+    /// Whether it was cancelled; it holds its slot until the driver says that it is over.
+    pub(crate) cancelled: bool,
+}
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Summary { shards: Vec<ShardId> },
+    Outline { shard: ShardId, root: StateRoot },
+    Parts { shard: ShardId, root: StateRoot, awaited: PartSet, awaited_bytes: u64 },
+    Outputs { shard: ShardId, after: Height },
+}
+
+impl Request {
+    pub(crate) fn new(peer: Peer, subject: Subject, now: Instant) -> Self {
+        let (hedged, cancelled) = (false, false);
+        Self { peer, subject, started: now, progressed: now, delivered: now, hedged, cancelled }
+    }
+
+    /// The shard that waits for it.
+    pub(crate) fn shard(&self) -> Option<ShardId> {
+        match self.subject {
+            Subject::Summary { .. } => None,
+            Subject::Outline { shard, .. }
+            | Subject::Parts { shard, .. }
+            | Subject::Outputs { shard, .. } => Some(shard),
+        }
+    }
+
+    /// Bytes that are still to come, as far as is known.
+    pub(crate) fn awaited_bytes(&self) -> u64 {
+        match self.subject {
+            Subject::Parts { awaited_bytes, .. } => awaited_bytes,
+            _ => 0,
+        }
+    }
+
+    /// The parts still to come.
+    pub(crate) fn awaited(&self) -> Option<&PartSet> {
+        match &self.subject {
+            Subject::Parts { awaited, .. } => Some(awaited),
+            _ => None,
+        }
+    }
+
+    /// Takes note that `part` came; whether it was awaited.
+    pub(crate) fn deliver(&mut self, part: PartIndex, bytes: u64, now: Instant) -> bool {
+        let Subject::Parts { awaited, awaited_bytes, .. } = &mut self.subject else {
+            return false;
+        };
+        let was = awaited.remove(part);
+        if was {
+            *awaited_bytes = awaited_bytes.saturating_sub(bytes);
+            (self.progressed, self.delivered) = (now, now);
+        }
+        was
+    }
+}
+
+impl Requests {
+    pub(crate) fn open(&mut self, request: Request) -> RequestId {
+        let id = RequestId(self.next);
+        self.next += 1;
+        self.of_peers.entry(request.peer).or_default().insert(id);
+        self.open.insert(id, request);
+        id
+    }
+
+    /// Ends a request and gives it back; none if it is over already.
+    pub(crate) fn close(&mut self, id: RequestId) -> Option<Request> {
+        let request = self.open.remove(&id)?;
+        if let Some(of_peer) = self.of_peers.get_mut(&request.peer) {
+            of_peer.remove(&id);
+            if of_peer.is_empty() {
+                self.of_peers.remove(&request.peer);
+            }
+        }
+        Some(request)
+    }
+
+    pub(crate) fn get(&self, id: RequestId) -> Option<&Request> {
+        self.open.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: RequestId) -> Option<&mut Request> {
+        self.open.get_mut(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, &Request)> {
+        self.open.iter().map(|(id, request)| (*id, request))
+    }
+
+    pub(crate) fn of_peer(&self, peer: Peer) -> impl Iterator<Item = (RequestId, &Request)> {
+        let ids = self.of_peers.get(&peer).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.open.get(id)?)))
+    }
+
+    pub(crate) fn of_shard(&self, shard: ShardId) -> impl Iterator<Item = (RequestId, &Request)> {
+        self.iter().filter(move |(_, request)| request.shard() == Some(shard))
+    }
+
+    /// How many requests a peer has open, and for how many bytes.
+    pub(crate) fn load(&self, peer: Peer) -> (usize, u64) {
+        let add = |(count, bytes): (usize, u64), request: &Request| {
+            (count + 1, bytes.saturating_add(request.awaited_bytes()))
+        };
+        self.of_peer(peer).map(|(_, request)| request).fold((0, 0), add)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(peer: u32, parts: &[u32], bytes: u64) -> Request {
+        let mut awaited = PartSet::empty(100);
+        parts.iter().for_each(|part| {
+            awaited.insert(PartIndex(*part));
+        });
+        let (shard, root) = (ShardId(1), StateRoot::new([0; 32]));
+        let subject = Subject::Parts { shard, root, awaited, awaited_bytes: bytes };
+        Request::new(Peer(peer), subject, Instant::ORIGIN)
+    }
+
+    #[test]
+    fn a_request_is_closed_once() {
+        let mut requests = Requests::default();
+        let id = requests.open(parts(1, &[1], 10));
+        assert!(requests.close(id).is_some());
+        assert_eq!(requests.close(id), None);
+        assert!(requests.is_empty() && requests.of_peers.is_empty());
+    }
+
+    #[test]
+    fn a_part_counts_once_however_often_it_comes() {
+        let mut requests = Requests::default();
+        let id = requests.open(parts(1, &[1, 2], 20));
+        let request = requests.get_mut(id).unwrap();
+        assert!(request.deliver(PartIndex(1), 10, Instant::ORIGIN));
+        assert!(!request.deliver(PartIndex(1), 10, Instant::ORIGIN));
+        assert!(!request.deliver(PartIndex(3), 10, Instant::ORIGIN));
+        assert_eq!(requests.load(Peer(1)), (1, 10));
+    }
+
+    proptest! {
+        /// Rule 8: whatever happens in whatever order, slots are those of what is open.
+        #[test]
+        fn slots_are_those_of_open_requests_and_none_at_rest(
+            steps in proptest::collection::vec((0u32..4, 0u64..30, any::<bool>()), 0..120),
+        ) {
+            let mut requests = Requests::default();
+            let mut model: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
+            for (peer, number, open) in steps {
+                if open {
+                    let id = requests.open(parts(peer, &[1], number));
+                    model.insert(id.0, (peer, number));
+                } else {
+                    let closed = requests.close(RequestId(number));
+                    prop_assert_eq!(closed.is_some(), model.remove(&number).is_some());
+                }
+                for peer in 0..4 {
+                    let of_peer: Vec<_> = model.values().filter(|(p, _)| *p == peer).collect();
+                    let bytes = of_peer.iter().map(|(_, bytes)| bytes).sum();
+                    prop_assert_eq!(requests.load(Peer(peer)), (of_peer.len(), bytes));
+                }
+            }
+            for id in model.into_keys() {
+                requests.close(RequestId(id));
+            }
+            prop_assert!(requests.is_empty() && requests.of_peers.is_empty());
+        }
+    }
+}
