@@ -8,6 +8,7 @@
 
 mod commitment;
 mod reference;
+mod simulation;
 mod state_tool;
 mod store;
 mod tidy;
