@@ -7,6 +7,7 @@
 )]
 
 mod commitment;
+mod ledger;
 mod reference;
 mod simulation;
 mod state_tool;

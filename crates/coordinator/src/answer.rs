@@ -11,12 +11,19 @@ use crate::request::{Request, Subject};
 use crate::shard::Phase;
 
 impl Coordinator {
-    /// What a peer says that it holds; kept only for shards that we take part in.
+    /// What a peer says that it holds; kept only of states that are known to be, of shards that we take
+    /// part in, so that nobody can make us remember anything else.
     pub(crate) fn holding_told(&mut self, peer: Peer, holding: Holding) {
-        let newest = self.epoch().map_or(0, |epoch| epoch.epoch.0);
-        let near = holding.epoch().0.abs_diff(newest) <= 1;
         let now = self.now;
-        if !near || !self.shards.contains_key(&holding.shard()) {
+        let Some(shard) = self.shards.get(&holding.shard()) else { return };
+        let epoch = self.chain.epochs.get(&holding.epoch());
+        let is_state = epoch.is_some_and(|epoch| {
+            let root = epoch.roots.get(&holding.shard());
+            root == Some(&holding.root()) && epoch.cut == holding.cut()
+        });
+        let sizes = shard.sizes.as_ref().filter(|sizes| sizes.root() == holding.root());
+        let miscounted = sizes.is_some_and(|sizes| sizes.count() != holding.held().count());
+        if !is_state || miscounted {
             return;
         }
         if let Some(state) = self.peers.get_mut(peer).filter(|state| !state.is_banned(now)) {
@@ -136,16 +143,18 @@ impl Coordinator {
         refusal: Option<Refusal>,
     ) {
         let Subject::Parts { shard, root, awaited, .. } = &request.subject else { return };
+        // What is promised and not kept costs trust: parts that it says it holds did not come.
+        let broken = !request.cancelled && awaited.iter().any(|part| held.contains(part));
         let target = self.shards.get(shard).and_then(|shard| shard.target);
         let target = target.filter(|target| target.key.root == *root);
         if let Some(holding) = target.and_then(|target| target.key.holding(held)) {
             self.holding_told(request.peer, holding);
         }
-        match refusal {
-            Some(refusal) => self.refused(request, refusal),
-            // It said nothing and did not send all: what is promised and not kept costs trust.
-            None if !awaited.is_empty() && !request.cancelled => self.disappointed(request.peer),
-            None => {}
+        if broken && matches!(refusal, None | Some(Refusal::NotHeld)) {
+            self.disappointed(request.peer);
+        }
+        if let Some(refusal) = refusal {
+            self.refused(request, refusal);
         }
     }
 

@@ -172,6 +172,7 @@ impl Coordinator {
             shard.download = None;
         }
         self.withdraw(id);
+        self.peers.ask_again(id);
         self.enter(id, Phase::Locating);
         if moved {
             let (epoch, root) = (target.key.epoch, target.key.root);
@@ -240,7 +241,7 @@ impl Coordinator {
                 && asked.iter().all(|(other, _)| other != peer)
         };
         let load = |(peer, state): &(Peer, &PeerState)| {
-            (state.failures(), self.requests.load(*peer), *peer)
+            (state.failures(), self.requests.load(*peer), self.preference(state), *peer)
         };
         let best = self.peers.usable(self.now).filter(able).min_by_key(load);
         let Some(peer) = best.map(|(peer, _)| peer) else { return };

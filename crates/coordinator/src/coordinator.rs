@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use ketch_types::{Chance, Epoch, Height, Instant, ShardId, StateRoot};
+use ketch_types::{Chance, Epoch, Height, Instant, ShardId, StateRoot, mix};
 
 use crate::blame::Blame;
 use crate::command::{Command, Work};
@@ -32,6 +32,8 @@ pub struct Coordinator {
     pub(crate) config: Config,
     pub(crate) now: Instant,
     pub(crate) chance: Chance,
+    /// Sets this node's preferences among equals apart from those of others.
+    pub(crate) salt: u64,
     pub(crate) chain: Chain,
     pub(crate) peers: Peers,
     pub(crate) requests: Requests,
@@ -133,6 +135,7 @@ impl Coordinator {
             config,
             now,
             chance: Chance::new(seed),
+            salt: mix(seed),
             chain: Chain::default(),
             peers: Peers::default(),
             requests: Requests::default(),

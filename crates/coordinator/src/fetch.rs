@@ -1,13 +1,13 @@
 //! Which parts are asked of whom.
 
-use ketch_types::{Chance, PartIndex, PartSet, ShardId};
+use ketch_types::{Chance, PartIndex, PartSet, ShardId, mix};
 
 use crate::affinity::rendezvous;
 use crate::command::Query;
 use crate::coordinator::Coordinator;
 use crate::download::Download;
 use crate::id::{Peer, RequestId};
-use crate::peers::{Holders, Kind, PeerState, StateKey};
+use crate::peers::{Holders, Kind, PeerState, Standing, StateKey};
 use crate::request::Subject;
 use crate::shard::{Phase, Shard};
 use crate::verdict::time_for;
@@ -100,6 +100,17 @@ impl Coordinator {
         Some(Assignment { peer: candidate.peer, parts, bytes })
     }
 
+    /// A rank of peers that is this node's own, so that not everybody asks the same one first.
+    pub(crate) fn preference(&self, state: &PeerState) -> u64 {
+        mix(state.affinity ^ self.salt)
+    }
+
+    /// What is expected of a peer that has not delivered anything: as much as of the best.
+    pub(crate) fn unproven_rate(&self) -> u64 {
+        let rates = self.peers.usable(self.now).filter_map(|(_, state)| state.rate());
+        rates.max().unwrap_or(self.config.download_prior)
+    }
+
     fn candidates(
         &self,
         key: &StateKey,
@@ -107,6 +118,7 @@ impl Coordinator {
         missing: &[PartIndex],
     ) -> Vec<Candidate> {
         let count = download.sizes().count();
+        let unproven = self.unproven_rate();
         let of = |(peer, state): (Peer, &PeerState)| {
             let load = self.requests.load(peer);
             let spare = state.spare_bytes(load, &self.config);
@@ -116,10 +128,10 @@ impl Coordinator {
                 |part: &&PartIndex| held.contains(**part) && !download.has_failed_at(**part, peer);
             let first = missing.iter().find(able)?;
             let bytes = load.1.saturating_add(download.sizes().bytes(*first));
-            let rate = state.rate().unwrap_or(self.config.download_prior);
+            let rate = state.rate().unwrap_or(unproven);
             let done_in = time_for(bytes, rate).saturating_mul(1 + state.failures());
             let affinity = rendezvous(state.affinity, *first);
-            Some(Candidate { peer, spare, done_in, affinity })
+            Some(Candidate { peer, standing: state.standing(), spare, done_in, affinity })
         };
         self.peers.usable(self.now).filter_map(of).collect()
     }
@@ -204,6 +216,7 @@ impl Coordinator {
 /// A peer that could be asked.
 struct Candidate {
     peer: Peer,
+    standing: Standing,
     /// *Units:* bytes.
     spare: u64,
     /// When it would have sent what it was asked for and one part more.
@@ -211,10 +224,13 @@ struct Candidate {
     affinity: u64,
 }
 
-/// Of those that are about as soon done as the soonest, the one whose cache most likely has it.
+/// Of those that stand best, and are about as soon done as the soonest, the one whose cache most
+/// likely has it. A peer that delivers has little room to spare, so others are soon tried as well.
 fn best(candidates: &[Candidate]) -> Option<&Candidate> {
-    let soonest = candidates.iter().map(|candidate| candidate.done_in).min()?;
+    let standing = candidates.iter().map(|candidate| candidate.standing).min()?;
+    let candidates = candidates.iter().filter(|candidate| candidate.standing == standing);
+    let soonest = candidates.clone().map(|candidate| candidate.done_in).min()?;
     let soon = soonest.saturating_mul(2);
-    let good = candidates.iter().filter(|candidate| candidate.done_in <= soon);
+    let good = candidates.filter(|candidate| candidate.done_in <= soon);
     good.max_by_key(|candidate| (candidate.affinity, candidate.peer))
 }

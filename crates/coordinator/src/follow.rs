@@ -157,7 +157,7 @@ impl Coordinator {
                 && open.iter().all(|(other, _)| other != peer)
         };
         let load = |(peer, state): &(Peer, &PeerState)| {
-            (state.failures(), self.requests.load(*peer).0, *peer)
+            (state.failures(), self.requests.load(*peer).0, self.preference(state), *peer)
         };
         let best = self.peers.usable(self.now).filter(able).min_by_key(load);
         if let Some(peer) = best.map(|(peer, _)| peer) {

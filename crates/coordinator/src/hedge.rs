@@ -100,17 +100,18 @@ impl Coordinator {
             let bytes = download.sizes().bytes_of(&parts);
             let takes = self.expected(peer, bytes);
             let sooner = overdue || takes.saturating_mul(3) < first.saturating_mul(2);
-            (bytes > 0 && sooner).then_some((takes, peer, parts))
+            (bytes > 0 && sooner).then_some((state.standing(), takes, peer, parts))
         };
         let second = self.peers.usable(self.now).filter_map(able);
-        second.min_by_key(|(takes, peer, _)| (*takes, *peer)).map(|(_, peer, parts)| (peer, parts))
+        let best = second.min_by_key(|(standing, takes, peer, _)| (*standing, *takes, *peer));
+        best.map(|(_, _, peer, parts)| (peer, parts))
     }
 
     /// How long a peer takes for all that it was asked for and `bytes` more.
     fn expected(&self, peer: Peer, bytes: u64) -> Duration {
         let rate = self.peers.get(peer).and_then(PeerState::rate);
         let bytes = self.requests.load(peer).1.saturating_add(bytes);
-        time_for(bytes, rate.unwrap_or(self.config.download_prior))
+        time_for(bytes, rate.unwrap_or_else(|| self.unproven_rate()))
     }
 
     /// Cancels requests of which everything has come from elsewhere.

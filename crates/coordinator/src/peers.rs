@@ -40,6 +40,14 @@ pub(crate) struct PeerState {
     asked: BTreeMap<ShardId, Instant>,
 }
 
+/// How well a peer has done so far, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    Proven,
+    Untried,
+    Failed,
+}
+
 /// The kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -92,6 +100,11 @@ impl Peers {
     pub(crate) fn reachable(&self, now: Instant) -> impl Iterator<Item = (Peer, &PeerState)> {
         let reachable = move |state: &PeerState| state.connected && state.banned_until <= now;
         self.known.iter().filter(move |(_, s)| reachable(s)).map(|(peer, state)| (*peer, state))
+    }
+
+    /// Has every peer be asked anew what it holds of a shard.
+    pub(crate) fn ask_again(&mut self, shard: ShardId) {
+        self.known.values_mut().for_each(|state| drop(state.asked.remove(&shard)));
     }
 
     /// The next moment at which a peer has rested enough.
@@ -179,6 +192,16 @@ impl PeerState {
 
     pub(crate) fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// Where it stands among those who could be asked: who delivers comes first, then who has not been
+    /// tried, then who failed last.
+    pub(crate) fn standing(&self) -> Standing {
+        match (self.failures, self.rate) {
+            (0, Some(_)) => Standing::Proven,
+            (0, None) => Standing::Untried,
+            _ => Standing::Failed,
+        }
     }
 
     pub(crate) fn supports(&self, kind: Kind) -> bool {

@@ -52,10 +52,9 @@ pub(crate) struct StartState {
 pub(crate) type ChainError = ReadError<Infallible>;
 
 impl Chain {
-    /// The chain of a setup; all its entries come from `seed`.
-    ///
-    /// *Errors:* none for states that keep the commitment's limits.
-    pub(crate) fn new(setup: ChainSetup, seed: u64) -> Result<Self, ChainError> {
+    /// The chain of a setup; all its entries come from `seed`. None if the setup breaks the
+    /// commitment's limits.
+    pub fn new(setup: ChainSetup, seed: u64) -> Option<Self> {
         let mut chain = Chain {
             setup,
             starts: BTreeMap::new(),
@@ -63,9 +62,9 @@ impl Chain {
             roots: BTreeMap::new(),
         };
         for (shard, entries) in chain.setup.shards.clone() {
-            chain.make_shard(shard, entries, &mut Chance::new(seed ^ u64::from(shard.0)))?;
+            chain.make_shard(shard, entries, &mut Chance::new(seed ^ u64::from(shard.0))).ok()?;
         }
-        Ok(chain)
+        Some(chain)
     }
 
     fn make_shard(

@@ -89,6 +89,11 @@ impl Ledger {
             .map(|(now, _, event)| (*now, event))
     }
 
+    /// Bytes of packed parts that a node had from another.
+    pub fn received_from(&self, node: NodeId, peer: NodeId) -> u64 {
+        self.sent.get(&(peer, node)).copied().unwrap_or(0)
+    }
+
     pub(crate) fn announced(
         &mut self,
         node: NodeId,

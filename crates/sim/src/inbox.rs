@@ -99,6 +99,9 @@ impl World {
         let Some(outgoing) = node.memory.requests.get(&request).filter(|o| o.peer == from) else {
             return;
         };
+        if matches!(answer, Answer::End { .. }) && !node.setup.defences.ends {
+            return;
+        }
         match (outgoing.query.clone(), answer) {
             (Query::Parts { shard, root, .. }, Answer::Part { index, packed }) => {
                 self.part_came(id, request, shard, root, index, &packed);

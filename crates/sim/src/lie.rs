@@ -59,7 +59,7 @@ pub enum Lie {
     Closes,
     /// Claims everything, and says each time that it has nothing.
     ClaimsAll,
-    /// Ends each answer without sending anything, as if all had been sent.
+    /// Ends each answer of parts without sending any, as if all had been sent.
     EndsEarly,
     /// Is always busy.
     Busy,
@@ -134,7 +134,7 @@ pub(crate) struct Liar<'a> {
     pub(crate) patience: Duration,
 }
 
-const SOON: Duration = Duration::from_millis(5);
+const SOON: Duration = Duration::from_millis(1);
 
 impl Liar<'_> {
     pub(crate) fn reply(&mut self, query: &Query) -> Reply {
@@ -154,7 +154,9 @@ impl Liar<'_> {
             Lie::Busy => refuse(Refusal::Busy { retry_after: Duration::from_millis(200) }),
             Lie::NotRetained => refuse(Refusal::NotRetained),
             Lie::Unsupported => refuse(Refusal::Unsupported),
-            Lie::EndsEarly => Reply::Answers(vec![(SOON, end(None, query))]),
+            Lie::EndsEarly if matches!(query, Query::Parts { .. }) => {
+                Reply::Answers(vec![(SOON, end(None, query))])
+            }
             Lie::ClaimsAll | Lie::FutureEpoch => refuse(Refusal::NotHeld),
             _ => self.answer(query),
         }

@@ -41,6 +41,8 @@ pub struct Defences {
     pub verify: bool,
     /// A proven liar is reported as one.
     pub blame: bool,
+    /// Ends of answers, refusals and closed connections are reported.
+    pub ends: bool,
 }
 
 impl Default for NodeSetup {
@@ -51,7 +53,7 @@ impl Default for NodeSetup {
             tracked: vec![vec![]],
             genesis: vec![],
             conduct: Conduct::Honest,
-            defences: Defences { verify: true, blame: true },
+            defences: Defences { verify: true, blame: true, ends: true },
             apply_rate: 100 << 20,
             replay_block: Duration::from_millis(2),
         }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ketch_coordinator::{Coordinator, Input, Peer, PeerClass, ShardStatus};
@@ -25,7 +26,7 @@ pub struct Setup {
 /// Nodes, their links and a chain, in virtual time.
 pub struct World {
     pub(crate) now: Instant,
-    pub(crate) chain: Chain,
+    pub(crate) chain: Arc<Chain>,
     pub(crate) chance: Chance,
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: BTreeSet<(NodeId, NodeId)>,
@@ -73,17 +74,22 @@ pub(crate) enum Happening {
 impl World {
     /// The world of a setup, before anything has happened; none if its chain cannot be.
     pub fn new(setup: Setup) -> Option<Self> {
-        let chain = Chain::new(setup.chain, setup.seed).ok()?;
+        let chain = Arc::new(Chain::new(setup.chain, setup.seed)?);
+        Some(Self::on(chain, setup.seed, setup.nodes))
+    }
+
+    /// A world on a chain that was made before: making one takes longer than running most worlds.
+    pub fn on(chain: Arc<Chain>, seed: u64, nodes: Vec<NodeSetup>) -> Self {
         let node = |setup: NodeSetup| {
             let disks = setup.genesis.iter().map(|shard| (*shard, Disk::genesis(&chain, *shard)));
             let disks = disks.collect();
             Node::new(setup, disks)
         };
-        let nodes: Vec<_> = setup.nodes.into_iter().map(node).collect();
+        let nodes: Vec<_> = nodes.into_iter().map(node).collect();
         let mut world = Self {
             now: Instant::ORIGIN,
             chain,
-            chance: Chance::new(setup.seed),
+            chance: Chance::new(seed),
             nodes,
             links: BTreeSet::new(),
             directory: BTreeMap::new(),
@@ -92,13 +98,13 @@ impl World {
             queue: BTreeMap::new(),
             next: 0,
             trace: blake3::Hasher::new(),
-            seed: setup.seed,
+            seed,
         };
         for node in 0..world.nodes.len() {
             world.at(Instant::ORIGIN, Happening::Start(node));
         }
         world.at(world.chain.produced(Height(1)), Happening::Block(Height(1)));
-        Some(world)
+        world
     }
 
     /// The world's time.
@@ -389,7 +395,8 @@ impl World {
     pub(crate) fn unlink(&mut self, a: NodeId, b: NodeId) {
         if self.links.remove(&(a.min(b), a.max(b))) {
             for (to, peer) in [(a, b), (b, a)] {
-                if let Some(node) = self.nodes.get_mut(to) {
+                let noticed = |node: &&mut Node| node.setup.defences.ends;
+                if let Some(node) = self.nodes.get_mut(to).filter(noticed) {
                     node.memory.requests.retain(|_, outgoing| outgoing.peer != peer);
                     node.memory.asks.retain(|_, incoming| incoming.peer != peer);
                     let generation = node.generation;
