@@ -33,7 +33,7 @@ fn lone_validator(shards: &[ShardId], key: ConsensusKey) -> TrustPath {
     let next = info(1, 11).unwrap();
     let epoch_end = EpochEnd { next: next.hash(), info: info(2, 21).unwrap() };
     let end = LedgerInfo { epoch_end: Some(epoch_end), ..ledger_info(0, 10, [0; 32]) };
-    TrustPath::from_waypoint(CHAIN, end.hash(), end, next).unwrap()
+    TrustPath::from_waypoint(CHAIN, end.hash(), end, next).unwrap().0
 }
 
 /// A ledger info of [`CHAIN`].

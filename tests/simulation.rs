@@ -4,12 +4,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ketch_coordinator::{Config, Event};
-use ketch_sim::{Chain, ChainSetup, Conduct, Lie, LinkSpeed, NodeId, NodeSetup, Setup, World};
+use ketch_sim::{Chain, ChainSetup, Conduct, Lie, LinkSpeed, NodeId, NodeSetup, World};
 use ketch_types::{Epoch, Instant, ShardId};
 
 mod crashes;
+mod epochs;
+mod following;
 mod hostile;
 mod rules;
+mod serving;
+mod verdicts;
 
 /// The shard that is taken.
 const S: ShardId = ShardId(7);
@@ -85,7 +89,8 @@ fn seconds(seconds: u64) -> Instant {
 /// When a node first had a shard in hand.
 fn caught_up(world: &World, node: NodeId, shard: ShardId) -> Option<Instant> {
     let mut events = world.ledger().events_of(node);
-    let of_shard = |event: &Event| matches!(event, Event::CaughtUp { shard: of, .. } if *of == shard);
+    let of_shard =
+        |event: &Event| matches!(event, Event::CaughtUp { shard: of, .. } if *of == shard);
     events.find(|(_, event)| of_shard(event)).map(|(at, _)| at)
 }
 
@@ -93,7 +98,9 @@ fn caught_up(world: &World, node: NodeId, shard: ShardId) -> Option<Instant> {
 fn margin(world: &World, node: NodeId, shard: ShardId, epoch: u64) -> Option<Duration> {
     let mut events = world.ledger().events_of(node);
     events.find_map(|(_, event)| match event {
-        Event::Boundary { shard: of, epoch: at, margin } if (*of, at.0) == (shard, epoch) => *margin,
+        Event::Boundary { shard: of, epoch: at, margin } if (*of, at.0) == (shard, epoch) => {
+            *margin
+        }
         _ => None,
     })
 }

@@ -1,5 +1,6 @@
 //! The protocol against its vectors, and against what enemies may send.
 
+mod fitting;
 mod message;
 mod properties;
 mod reading;

@@ -2,21 +2,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ketch_ledger::{
     Advance, Block, ChunkHeader, ChunkProof, ChunkProofFault, ChunkRange, Chunks, ConsensusSigner,
-    EpochEnd, EpochInfo, Genesis, LedgerFault, LedgerInfo, RangeFault, SignedLedgerInfo, TrustPath,
-    VerifiedRange, WaypointError,
+    EpochEnd, EpochInfo, Genesis, LedgerFault, LedgerInfo, LedgerPlace, LedgerRefusal, RangeFault,
+    RangeRefusal, SignedLedgerInfo, TrustPath, VerifiedLedgerInfo, VerifiedRange, WaypointError,
 };
-use ketch_types::{Epoch, LedgerInfoHash, ShardId};
+use ketch_types::{Epoch, Height, LedgerInfoHash, ShardId};
 
 use super::vectors::{Hex, Ledger, VerdictCase, vectors};
 
 /// Every name of a refusal.
-const REFUSALS: [&str; 11] = [
+const REFUSALS: [&str; 13] = [
+    "block",
     "chain",
     "epoch",
     "epoch end",
     "height",
     "link",
     "next epoch",
+    "not asked",
     "proof",
     "quorum",
     "shard",
@@ -38,8 +40,8 @@ struct Chain {
     ends: Vec<SignedLedgerInfo>,
 }
 
-/// What is learnt from something that is believed: a ledger info's hash, or a header's height and
-/// state after.
+/// What is learnt from something that is believed: a ledger info's or a block's hash, or a header's
+/// height and state after.
 #[derive(Debug, PartialEq)]
 enum Learnt {
     Hash([u8; 32]),
@@ -95,7 +97,8 @@ impl Chain {
         } else {
             let end = self.ends[first - 1].ledger_info.clone();
             let next = self.epochs[first].clone();
-            TrustPath::from_waypoint(self.genesis.chain_id(), end.hash(), end, next).unwrap()
+            let begun = TrustPath::from_waypoint(self.genesis.chain_id(), end.hash(), end, next);
+            begun.unwrap().0
         };
         for (end, added) in self.ends[first..].iter().zip(&known[2..]) {
             let verified = path.verify(end.clone()).unwrap();
@@ -125,20 +128,26 @@ impl Chain {
         match case.kind.as_str() {
             "signed_ledger_info" => {
                 let signed = SignedLedgerInfo::decode(encoded).unwrap();
-                let verified = trust.verify(signed.clone()).map_err(name_of_ledger_fault)?;
-                assert_eq!(verified.signed(), &signed, "{}", case.name);
+                let verified = verify_asked(&trust, case, signed.clone());
+                let verified = verified.map_err(name_of_ledger_refusal)?;
+                assert_eq!(verified.signed(), Some(&signed), "{}", case.name);
                 Ok(Learnt::Hash(*verified.ledger_info().hash().as_bytes()))
             }
+            "block" => {
+                let block = Block::decode(encoded).unwrap();
+                let checked = verify_beside(&trust, case).check_block(&block);
+                let hash = Learnt::Hash(*block.hash().as_bytes());
+                checked.map(|()| hash).map_err(name_of_ledger_fault)
+            }
             "chunk_proof" => {
-                let signed = SignedLedgerInfo::decode(&case.signed.as_ref().unwrap().0).unwrap();
-                let ledger_info = trust.verify(signed).unwrap();
+                let ledger_info = verify_beside(&trust, case);
                 let proof = ChunkProof::decode(encoded).unwrap();
                 let header = proof.verify(&ledger_info, ShardId(case.shard.unwrap()));
                 header.map(|header| Learnt::of(&header)).map_err(name_of_proof_fault)
             }
             "chunk_range" => {
-                let range = self.verify_range(&trust, case).map_err(name_of_range_fault)?;
-                Ok(Learnt::of(range.headers.last().unwrap()))
+                let range = self.verify_range(&trust, case).map_err(name_of_range_refusal)?;
+                Ok(Learnt::of(range.headers.last().unwrap_or(self.trusted(case))))
             }
             kind => panic!("nothing of kind {kind} is verified"),
         }
@@ -148,22 +157,53 @@ impl Chain {
         &self,
         trust: &TrustPath,
         case: &VerdictCase,
-    ) -> Result<VerifiedRange, RangeFault> {
-        let after = self.newest(case.trusted.unwrap(), ShardId(case.shard.unwrap()));
-        ChunkRange::decode(&case.encoded.0).unwrap().verify(trust, after)
+    ) -> Result<VerifiedRange, RangeRefusal> {
+        ChunkRange::decode(&case.encoded.0).unwrap().verify(trust, self.trusted(case))
+    }
+
+    /// The header that a range begins after.
+    fn trusted(&self, case: &VerdictCase) -> &ChunkHeader {
+        self.newest(case.trusted.unwrap(), ShardId(case.shard.unwrap()))
+    }
+}
+
+/// Verifies the ledger info of a case as what it was asked for as.
+fn verify_asked(
+    trust: &TrustPath,
+    case: &VerdictCase,
+    signed: SignedLedgerInfo,
+) -> Result<VerifiedLedgerInfo, LedgerRefusal> {
+    match (case.asked_height, case.asked_end) {
+        (Some(height), _) => trust.verify_at(Height(height), signed),
+        (_, Some(epoch)) => trust.verify_end_of(Epoch(epoch), signed),
+        (None, None) => trust.verify(signed),
+    }
+}
+
+/// Verifies the ledger info that came with a case's block or proof.
+fn verify_beside(trust: &TrustPath, case: &VerdictCase) -> VerifiedLedgerInfo {
+    let signed = SignedLedgerInfo::decode(&case.signed.as_ref().unwrap().0).unwrap();
+    trust.verify(signed).unwrap()
+}
+
+fn name_of_ledger_refusal(refusal: LedgerRefusal) -> &'static str {
+    match refusal {
+        LedgerRefusal::UnknownEpoch(_) => "epoch",
+        LedgerRefusal::Fault(fault) => name_of_ledger_fault(fault),
     }
 }
 
 fn name_of_ledger_fault(fault: LedgerFault) -> &'static str {
     match fault {
+        LedgerFault::NotAsked => "not asked",
         LedgerFault::Chain => "chain",
-        LedgerFault::Epoch(_) => "epoch",
         LedgerFault::Height(_) => "height",
         LedgerFault::EpochEnd => "epoch end",
         LedgerFault::NextEpoch => "next epoch",
         LedgerFault::Signer(_) => "signer",
         LedgerFault::Quorum { .. } => "quorum",
         LedgerFault::Signature(_) => "signature",
+        LedgerFault::Block => "block",
     }
 }
 
@@ -175,11 +215,12 @@ fn name_of_proof_fault(fault: ChunkProofFault) -> &'static str {
     }
 }
 
-fn name_of_range_fault(fault: RangeFault) -> &'static str {
-    match fault {
-        RangeFault::Ledger(fault) => name_of_ledger_fault(fault),
-        RangeFault::Proof(fault) => name_of_proof_fault(fault),
-        RangeFault::Link(_) => "link",
+fn name_of_range_refusal(refusal: RangeRefusal) -> &'static str {
+    match refusal {
+        RangeRefusal::UnknownEpoch(_) => "epoch",
+        RangeRefusal::Fault(RangeFault::Ledger(fault)) => name_of_ledger_fault(fault),
+        RangeRefusal::Fault(RangeFault::Proof(fault)) => name_of_proof_fault(fault),
+        RangeRefusal::Fault(RangeFault::Link(_)) => "link",
     }
 }
 
@@ -265,14 +306,36 @@ fn everything_that_the_vectors_refuse_is_refused_for_its_reason() {
 }
 
 #[test]
+fn the_first_bytes_of_a_ledger_info_refuse_what_all_of_it_would_be_refused_for() {
+    let chain = Chain::new();
+    let of_kind = |case: &&VerdictCase| case.kind != "chunk_proof" && case.kind != "block";
+    let of_place = |name: &&str| ["chain", "epoch", "height"].contains(name);
+    for case in chain.vectors.accepted.iter().chain(&chain.vectors.refused).filter(of_kind) {
+        let place = LedgerPlace::peek(&case.encoded.0).unwrap();
+        let peeked = chain.trust(&case.known).may_verify(&place).map_err(name_of_ledger_refusal);
+        // A range is refused for a header's height, too.
+        let expected = case.refusal.as_deref().filter(of_place);
+        if case.kind == "signed_ledger_info" && case.asked_height.or(case.asked_end).is_none() {
+            assert_eq!(peeked.err(), expected, "{}", case.name);
+        } else if let Err(name) = peeked {
+            assert!([Some(name), Some("not asked")].contains(&case.refusal.as_deref()));
+        }
+    }
+}
+
+#[test]
 fn accepted_ledger_infos_are_what_the_crate_makes_and_signs() {
     let chain = Chain::new();
+    let foreign = "another info of an epoch whose info is not known";
     let seeds = chain.vectors.seeds.iter();
     let signers = seeds.map(|case| (case.key.0, ConsensusSigner::from_seed(&case.seed.0)));
     let signers: BTreeMap<_, _> = signers.collect();
     let mut signed_again = 0;
     for case in chain.vectors.accepted.iter().filter(|case| case.kind == "signed_ledger_info") {
         let signed = SignedLedgerInfo::decode(&case.encoded.0).unwrap();
+        if case.name == foreign {
+            continue;
+        }
         let info = chain.ledger_info(signed.ledger_info.height.0 as usize);
         assert_eq!(signed.ledger_info, info, "{}", case.name);
         let validators = chain.epochs[info.epoch.0 as usize].validators();
@@ -302,12 +365,13 @@ fn accepted_proofs_and_ranges_are_what_the_crate_makes() {
             ChunkProof::new(&chain.chunks(height), header).unwrap().encode()
         } else {
             let verified = chain.verify_range(&trust, case).unwrap();
-            let signed = verified.ledger_info.signed().clone();
+            let signed = verified.ledger_info.signed().unwrap().clone();
             let height = signed.ledger_info.height.0 as usize;
             let made = chain.made[case.trusted.unwrap() + 1..=height].iter().flatten();
             let headers: Vec<_> = made.filter(|header| header.shard() == shard).cloned().collect();
             assert_eq!(headers, verified.headers, "{}", case.name);
-            ChunkRange::new(signed, &chain.chunks(height), headers).unwrap().encode()
+            let (chunks, after) = (chain.chunks(height), chain.trusted(case));
+            ChunkRange::new(signed, &chunks, after, headers).unwrap().encode()
         };
         assert_eq!(made, case.encoded.0, "{}, {}", case.kind, case.name);
     }
@@ -322,8 +386,16 @@ fn a_path_begins_at_a_waypoint_whose_epochs_follow_one_another() {
         let waypoint = LedgerInfoHash::new(case.waypoint.0);
         let after = ledger_info.epoch_end.as_ref().map(|end| end.info.clone());
         let id = chain.genesis.chain_id();
-        let path = TrustPath::from_waypoint(id, waypoint, ledger_info, next.clone());
-        let held = path.map(|path| path.epochs().to_vec()).map_err(name_of_waypoint_error);
+        let begun = TrustPath::from_waypoint(id, waypoint, ledger_info, next.clone());
+        if let Ok((_, verified)) = &begun {
+            assert!(!case.proofs.is_empty(), "{}", case.name);
+            for proof in &case.proofs {
+                let root = ChunkProof::decode(&proof.encoded.0).unwrap();
+                let root = root.verify(verified, ShardId(proof.shard)).unwrap().state_after();
+                assert_eq!(*root.as_bytes(), proof.state_after.0, "{}", case.name);
+            }
+        }
+        let held = begun.map(|(path, _)| path.epochs().to_vec()).map_err(name_of_waypoint_error);
         let expected = match &case.reason {
             None => Ok(vec![next.into(), after.unwrap().into()]),
             Some(reason) => Err(reason.as_str()),
@@ -343,7 +415,7 @@ fn an_epoch_end_that_came_early_is_checked_again_when_its_next_epoch_is_known() 
         assert_eq!(path.advance(&early), Ok(Advance::Ahead(Epoch(3))), "{}", case.name);
         let end = path.verify(chain.ends[0].clone()).unwrap();
         assert_eq!(path.advance(&end), Ok(Advance::Added(Epoch(2))));
-        let again = path.verify(signed).map(|_| ()).map_err(name_of_ledger_fault);
+        let again = path.verify(signed).map(|_| ()).map_err(name_of_ledger_refusal);
         let added = path.advance(&early).map_err(name_of_ledger_fault);
         match case.refusal.as_deref() {
             None => assert_eq!((again, added), (Ok(()), Ok(Advance::Added(Epoch(3))))),

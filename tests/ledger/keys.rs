@@ -95,7 +95,7 @@ fn signatures_are_verified_strictly() {
         let signatures = vec![(0, Signature(case.signature.0))];
         let signed = SignedLedgerInfo { ledger_info, signatures };
         let verified = lone_validator(&[ShardId(0)], key).verify(signed).map(|_| ());
-        let expected = if case.valid { Ok(()) } else { Err(LedgerFault::Signature(0)) };
+        let expected = if case.valid { Ok(()) } else { Err(LedgerFault::Signature(0).into()) };
         assert_eq!(verified, expected, "{}", case.name);
     }
     assert_eq!(strange_keys, 2);

@@ -30,11 +30,13 @@ fn names(error: &DecodeError) -> &'static [&'static str] {
         DecodeError::ChunkHeader(ChunkHeaderError::Bytes(_)) => {
             &["too many bytes of transactions", "too many bytes of outputs"]
         }
+        DecodeError::ChunkHeader(ChunkHeaderError::Empty) => {
+            &["transactions empty in part", "outputs empty in part"]
+        }
         DecodeError::Block(_) => &["height 0, but not genesis' block"],
         DecodeError::Outputs(OutputsError::Order) => &["keys not rising"],
         DecodeError::Outputs(OutputsError::Key(0)) => &["key too short"],
         DecodeError::Genesis(error) => names_of_genesis(*error),
-        DecodeError::EmptyRange => &["too few headers"],
         _ => &[],
     }
 }
@@ -88,7 +90,7 @@ fn names_of_epoch_info(error: &EpochInfoError) -> &'static [&'static str] {
         EpochInfoError::UnknownShard(..) => &["tracked shard not in the layout"],
         EpochInfoError::SharedKey => &["consensus keys not distinct"],
         EpochInfoError::SharedPeerId => &["peer ids not distinct"],
-        EpochInfoError::Addresses(_) => &[],
+        EpochInfoError::Addresses(_) | EpochInfoError::Bytes(_) => &[],
     }
 }
 

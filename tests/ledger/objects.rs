@@ -167,7 +167,11 @@ fn member(at: u32) -> (ketch_ledger::ConsensusKey, [u8; 4]) {
 
 /// The keys at which the shards of a wide epoch info begin.
 fn boundaries(case: &WideCase) -> Vec<Vec<u8>> {
-    let boundary = |at: u32| u16::try_from(1000 + at).unwrap().to_be_bytes().to_vec();
+    let boundary = |at: u32| {
+        let mut boundary = u16::try_from(1000 + at).unwrap().to_be_bytes().to_vec();
+        boundary.resize(case.boundary_bytes, 0);
+        boundary
+    };
     (0..case.shards - 1).map(boundary).collect()
 }
 

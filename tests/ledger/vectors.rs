@@ -168,6 +168,8 @@ pub(crate) struct WideCase {
     pub(crate) shards: u32,
     /// The number of validators.
     pub(crate) validators: u32,
+    /// The bytes of each boundary.
+    pub(crate) boundary_bytes: usize,
     /// Whether such an epoch info may be.
     pub(crate) decodes: bool,
     /// The bytes of its encoding.
@@ -276,13 +278,17 @@ pub(crate) struct VerdictCase {
     pub(crate) known: Vec<u64>,
     /// The object.
     pub(crate) encoded: Bytes,
-    /// The signed ledger info over a chunk proof.
+    /// The signed ledger info over a block or a chunk proof.
     pub(crate) signed: Option<Bytes>,
+    /// The height that a ledger info was asked for by.
+    pub(crate) asked_height: Option<u64>,
+    /// The epoch whose end was asked for.
+    pub(crate) asked_end: Option<u64>,
     /// The shard that a proof or a range is asked for.
     pub(crate) shard: Option<u32>,
     /// The height at which the trusted header of a range is the shard's newest.
     pub(crate) trusted: Option<usize>,
-    /// The hash of an accepted ledger info.
+    /// The hash of an accepted ledger info or block.
     pub(crate) hash: Option<Bytes32>,
     /// The height of the header that a proof or a range leads to.
     pub(crate) height: Option<u64>,
@@ -306,6 +312,21 @@ pub(crate) struct WaypointCase {
     pub(crate) ledger_info: Bytes,
     /// The info of the next epoch.
     pub(crate) next: Bytes,
+    /// What the ledger info proves by itself.
+    #[serde(default)]
+    pub(crate) proofs: Vec<WaypointProof>,
+}
+
+/// A chunk proof under a waypoint's own ledger info.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WaypointProof {
+    /// The shard.
+    pub(crate) shard: u32,
+    /// The proof.
+    pub(crate) encoded: Bytes,
+    /// The shard's root at the end of the epoch.
+    pub(crate) state_after: Bytes32,
 }
 
 /// An end of epoch 1 that stands until the info of epoch 2 is known.

@@ -15,8 +15,13 @@ fn against(seed: u64, taker: NodeSetup, lie: Lie, liars: usize) -> World {
 /// A taker that waits for ever, and is never told that nothing more will come.
 fn patient() -> NodeSetup {
     let ever = Duration::from_secs(100_000);
-    let config =
-        Config { stall_timeout: ever, hedge_prior: ever, hedge_min: ever, watchdog: ever, ..config() };
+    let config = Config {
+        stall_timeout: ever,
+        hedge_prior: ever,
+        hedge_min: ever,
+        watchdog: ever,
+        ..config()
+    };
     let defences = Defences { ends: false, ..NodeSetup::default().defences };
     NodeSetup { config, defences, ..taker() }
 }
@@ -32,14 +37,8 @@ fn forgiving() -> NodeSetup {
 }
 
 /// Lies about what parts and outputs hold.
-const ABOUT_CONTENT: [Lie; 6] = [
-    Lie::Junk,
-    Lie::FlippedBit,
-    Lie::Truncated,
-    Lie::Oversized,
-    Lie::WrongPart,
-    Lie::FalseOutputs,
-];
+const ABOUT_CONTENT: [Lie; 6] =
+    [Lie::Junk, Lie::FlippedBit, Lie::Truncated, Lie::Oversized, Lie::WrongPart, Lie::FalseOutputs];
 
 /// Ways to leave a request without an answer.
 const WITHOUT_ANSWER: [Lie; 9] = [

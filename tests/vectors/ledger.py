@@ -26,6 +26,7 @@ SHARDS_MAX, VALIDATORS_MAX = 1000, 1000
 PART_BYTES_MIN, PART_BYTES_MAX = 65_536, 67_108_864
 PEER_ID_MAX, ADDRESSES_MAX, ADDRESS_MAX, NAME_MAX = 64, 8, 256, 64
 SIBLINGS_MAX, HEADERS_MAX = 10, 4096
+EPOCH_INFO_MAX = 2_097_152
 ZERO = bytes(32)
 
 
@@ -393,6 +394,7 @@ def read_validator(r: Reader, layout: dict) -> dict:
 
 
 def read_epoch_info(r: Reader) -> dict:
+    start = r.at
     epoch, first, length = r.number(64), r.number(64), r.number(64)
     need(length >= 1, "length zero")
     need(first >= 1, "first height zero")
@@ -402,6 +404,7 @@ def read_epoch_info(r: Reader) -> dict:
     need(len({v["key"] for v in validators}) == len(validators), "consensus keys not distinct")
     need(len({v["peer_id"] for v in validators}) == len(validators), "peer ids not distinct")
     need(sum(v["power"] for v in validators) < U64, "powers overflow")
+    need(r.at - start <= EPOCH_INFO_MAX, "epoch info too long")
     return {"epoch": epoch, "first_height": first, "length": length, "layout": layout, "validators": validators}
 
 
@@ -414,6 +417,9 @@ def read_chunk_header(r: Reader) -> dict:
         need(f[what + "_bytes"] <= CHUNK_BYTES_MAX, f"too many bytes of {what}")
     if f["height"] == 0:
         need(f == genesis_header(f["shard"], f["state_after"]), "height 0, but not genesis' header")
+    for what in ("transactions", "outputs"):
+        signs = {f[what] == 0, f[what + "_bytes"] == 0, h(f[what + "_root"]) == tree_root(what, [])}
+        need(len(signs) == 1, f"{what} empty in part")
     return f
 
 
@@ -470,7 +476,7 @@ def read_chunk_proof(r: Reader) -> dict:
 
 def read_chunk_range(r: Reader) -> dict:
     return {"signed": read_signed_ledger_info(r), "siblings": read_siblings(r),
-            "headers": [read_chunk_header(r) for _ in range(r.count("headers", 1, HEADERS_MAX))]}
+            "headers": [read_chunk_header(r) for _ in range(r.count("headers", 0, HEADERS_MAX))]}
 
 
 READ = {"epoch_info": read_epoch_info, "chunk_header": read_chunk_header, "outputs": read_outputs, "block": read_block,
@@ -537,6 +543,7 @@ def verify_signed(chain_id: bytes, known: dict[int, dict], f: dict) -> None:
         check(end["info"]["layout"] == epoch["layout"], "next epoch")
         if following is not None:
             check(end["info"]["first_height"] == last_height(following) + 1, "next epoch")
+        check(known.get(info["epoch"] + 2, end["info"]) == end["info"], "next epoch")
     positions = [s["validator"] for s in f["signatures"]]
     check(all(p < len(epoch["validators"]) for p in positions) and rising(positions), "signer")  # 7
     power = sum(epoch["validators"][p]["power"] for p in positions)
@@ -559,13 +566,20 @@ def verify_chunk_proof(known: dict[int, dict], info: dict, shard: int, header: d
 
 def verify_chunk_range(chain_id: bytes, known: dict[int, dict], trusted: dict, f: dict) -> None:
     verify_signed(chain_id, known, f["signed"])
-    verify_chunk_proof(known, f["signed"]["ledger_info"], trusted["shard"], f["headers"][-1], f["siblings"])
+    verify_chunk_proof(known, f["signed"]["ledger_info"], trusted["shard"], [trusted, *f["headers"]][-1], f["siblings"])
     before = trusted
     for header in f["headers"]:
         if (header["shard"] != before["shard"] or h(header["previous"]) != object_hash("chunk_header", before)
                 or header["state_before"] != before["state_after"] or header["height"] <= before["height"]):
             raise Refused("link")
         before = header
+
+
+def verify_block(info: dict, block: dict) -> None:
+    """`info` is a ledger info that has been verified."""
+    named = (info["epoch"], info["height"], h(info["block_hash"]), info["chunks_root"])
+    if (block["epoch"], block["height"], object_hash("block", block), block["chunks_root"]) != named:
+        raise Refused("block")
 
 
 def verify_waypoint(chain_id: bytes, waypoint: bytes, info: dict, following: dict) -> None:
@@ -590,19 +604,28 @@ def verify_case(chain_id: bytes, epochs: list[dict], newest: list[dict], case: d
     known = {epochs[i]["epoch"]: epochs[i] for i in case["known"]}
     f = decode(case["kind"], h(case["encoded"]))
     if case["kind"] == "signed_ledger_info":
+        info = f["ledger_info"]
+        if (case.get("asked_height", info["height"]) != info["height"] or case.get("asked_end", info["epoch"]) != info["epoch"]
+                or ("asked_end" in case and info["epoch_end"] is None)):
+            raise Refused("not asked")
         verify_signed(chain_id, known, f)
         return {"hash": object_hash("ledger_info", f["ledger_info"]).hex()}
-    if case["kind"] == "chunk_proof":
+    if case["kind"] in ("block", "chunk_proof"):
         signed = decode("signed_ledger_info", h(case["signed"]))
         try:
             verify_signed(chain_id, known, signed)
         except Refused as e:
-            raise AssertionError(f"{case['name']}: the ledger info above a chunk proof is refused: {e}") from None
+            raise AssertionError(f"{case['name']}: the ledger info is refused: {e}") from None
+        if case["kind"] == "block":
+            verify_block(signed["ledger_info"], f)
+            return {"hash": object_hash("block", f).hex()}
         verify_chunk_proof(known, signed["ledger_info"], case["shard"], f["header"], f["siblings"])
         return {"height": f["header"]["height"], "state_after": f["header"]["state_after"]}
     assert case["kind"] == "chunk_range"
-    verify_chunk_range(chain_id, known, newest[case["trusted"]][case["shard"]], f)
-    return {"height": f["headers"][-1]["height"], "state_after": f["headers"][-1]["state_after"]}
+    trusted = newest[case["trusted"]][case["shard"]]
+    verify_chunk_range(chain_id, known, trusted, f)
+    last = [trusted, *f["headers"]][-1]
+    return {"height": last["height"], "state_after": last["state_after"]}
 
 
 # --------------------------------------------------------------------------------------------- vectors: keys and trees
@@ -907,6 +930,10 @@ def ledger_vectors(chain: Chain) -> dict:
         no("next epoch", f"{name}, rightly signed", [1, 2], chain.quorum(changed(info(12), **{"epoch_end__info__" + key: value})))
     no("next epoch", "info of the next epoch itself, the next not known", [0, 1], chain.quorum(changed(info(12), epoch_end__info=epochs[2])))
     no("next epoch", "another layout, the next not known", [0, 1], chain.quorum(changed(info(12), epoch_end__info__layout__part_bytes=65_536)))
+    no("next epoch", "another info of an epoch whose info is known, rightly signed", [1, 2, 3],
+       chain.quorum(changed(info(12), epoch_end__info__validators__0__power=2)))
+    no("next epoch", "another length of an epoch whose info is known, rightly signed", [0, 1, 2], chain.quorum(changed(info(6), epoch_end__info__length=6)))
+    ok("another info of an epoch whose info is not known", [1, 2], chain.quorum(changed(info(12), epoch_end__info__validators__0__power=2)))
     no("next epoch", "another next, a duplicate signer out of range", [1, 2],
        {"ledger_info": changed(info(12), epoch_end__next=ZERO.hex()), "signatures": [{"validator": 9, "signature": garbage}] * 2})
 
@@ -957,6 +984,30 @@ def ledger_vectors(chain: Chain) -> dict:
     mixed = chain.sign(info(13), [0, 1, 3])
     mixed["signatures"][2]["signature"] = SIGNERS[KEYS[6]].sign(signed_message(info(13)), k_mod_8_is_0=False).hex()
     no("signature", "a key with a point of order 8 added, the equation holds with the cofactor only", [1, 2, 3], mixed)
+
+    # What was asked for by its height, or as the end of an epoch, is that or refused before all else.
+    for asked, height, known in [({"asked_height": 3}, 3, [0, 1]), ({"asked_end": 1}, 12, [1, 2])]:
+        accept("signed_ledger_info", "as asked for", known, chain.quorum(info(height)), **asked)
+    for name, asked, height, known in [
+        ("another height", {"asked_height": 4}, 3, [0, 1]), ("another height of an unknown epoch", {"asked_height": 4}, 13, [0, 1]),
+        ("the end of another epoch", {"asked_end": 0}, 12, [0, 1]), ("the end of an unknown epoch", {"asked_end": 0}, 17, [0, 1]),
+        ("no end, but of the epoch", {"asked_end": 0}, 3, [0, 1])]:
+        refuse("not asked", "signed_ledger_info", f"{name}, rightly signed", known, chain.quorum(info(height)), **asked)
+    refuse("not asked", "signed_ledger_info", "another height, another chain, no signatures", [0, 1], changed(chain.sign(foreign, [])), asked_height=4)
+
+    # Blocks that come with their ledger infos, as heads.
+    def head(height: int, known: list[int], /, **changes) -> dict:
+        return {"known": known, "signed": encode_signed_ledger_info(chain.quorum(changed(info(height), **changes))).hex()}
+
+    for height, known in [(3, [0, 1]), (6, [0, 1]), (13, [1, 2, 3])]:
+        accept("block", f"the block at height {height}", f=chain.blocks[height], **head(height, known))
+    for name, f, more in [
+        ("the block before", chain.blocks[2], head(3, [0, 1])), ("another time", changed(chain.blocks[3], time=1), head(3, [0, 1])),
+        ("another block before it", changed(chain.blocks[3], previous=ZERO.hex()), head(3, [0, 1])),
+        ("signed all the same: the hash beside another root", chain.blocks[3], head(3, [0, 1], chunks_root=ZERO.hex())),
+        ("signed all the same: the hash beside another height", chain.blocks[3], head(3, [0, 1], height=4)),
+        ("signed all the same: another block's hash", chain.blocks[5], head(8, [0, 1], block_hash=object_hash("block", chain.blocks[5]).hex()))]:
+        refuse("block", "block", name, f=f, **more)
 
     # Chunk proofs.
     def signed_hex(height: int, newest: dict | None = None) -> str:
@@ -1013,6 +1064,9 @@ def ledger_vectors(chain: Chain) -> dict:
     ok_range("a shard without a chunk at every height", [0, 1], 2, 0, chain.range(2, 0, 5))
     ok_range("the last header is older than the ledger info", [0, 1], 300, 0, chain.range(300, 0, 10))
     ok_range("over two epochs, under an epoch end", [0, 1, 2, 3], 300, 0, chain.range(300, 0, 17))
+    ok_range("no headers: the trusted one is the newest, and of that height", [0, 1], 7, 5, chain.range(7, 5, 5))
+    ok_range("no headers: the trusted one is the newest, of a lower height", [0, 1], 300, 5, chain.range(300, 5, 10))
+    ok_range("no headers: genesis' is the newest", [0, 1], 300, 0, chain.range(300, 0, 4))
     good = chain.range(7, 2, 5)
     ok_range("three headers", [0, 1], 7, 2, good)
     hs = good["headers"]
@@ -1037,6 +1091,11 @@ def ledger_vectors(chain: Chain) -> dict:
     no_range("quorum", "under a ledger info without quorum, unproven, unlinked", changed(good, signed=chain.sign(info(5), [0, 2, 3]), siblings=[], headers=hs[2:]), shard=2)
     no_range("shard", "trusted is a header of another shard, unproven, unlinked", changed(good, siblings=[], headers=hs[2:]), shard=2)
     no_range("proof", "unproven, unlinked", changed(good, siblings=[], headers=hs[2:]))
+    no_range("proof", "no headers, but there are newer ones", changed(good, headers=[]))
+    no_range("proof", "no headers, siblings of another shard", changed(chain.range(300, 5, 10), siblings=chain.siblings(chain.newest[10], 7)), shard=300, above=5)
+    no_range("height", "no headers, trusted is later than the ledger info", changed(good, headers=[]), above=6)
+    no_range("quorum", "no headers, under a ledger info without quorum", changed(chain.range(300, 5, 10), signed=chain.sign(info(10), [1, 2, 3])), shard=300, above=5)
+    no_range("epoch", "no headers, under a ledger info of an unknown epoch", chain.range(300, 5, 10), shard=300, above=5, known=[2, 3])
     no_range("signature", "under a ledger info with a garbled signature", changed(good, signed__signatures__1__signature=garbage))
 
     def forged(last_changes: dict, height: int, middle: dict = {}) -> dict:
@@ -1076,6 +1135,11 @@ def ledger_vectors(chain: Chain) -> dict:
     ]:
         case = {"name": name, "accepted": expected is None, **({} if expected is None else {"reason": expected}), "waypoint": waypoint.hex(),
                 "ledger_info": encode_ledger_info(ledger_info).hex(), "next": encode_epoch_info(following).hex()}
+        if expected is None:
+            # What the waypoint's own ledger info proves.
+            height = ledger_info["height"]
+            case["proofs"] = [{"shard": s, "encoded": encode_chunk_proof(chain.proof(height, s)).hex(), "state_after": chain.newest[height][s]["state_after"]}
+                              for s in SHARDS]
         waypoints.append(case)
         check_waypoint(chain.chain_id, case)
 
@@ -1140,6 +1204,7 @@ def object_vectors(chain: Chain, rng: random.Random) -> list[dict]:
     add("chunk_header", "height 3", seven)
     add("chunk_header", "without transactions and outputs", {**genesis_header(300, "33" * 32), "height": 9, "previous": "44" * 32})
     add("chunk_header", "the greatest numbers", changed(seven, shard=U32 - 1, height=U64 - 1, transactions=CHUNK_BYTES_MAX,
+                                                        transactions_root="66" * 32, outputs_root="77" * 32,
                                                         transactions_bytes=CHUNK_BYTES_MAX, outputs=11_000_000, outputs_bytes=CHUNK_BYTES_MAX))
 
     def outputs(*pairs) -> dict:
@@ -1169,6 +1234,7 @@ def object_vectors(chain: Chain, rng: random.Random) -> list[dict]:
     add("chunk_proof", "two siblings", chain.proof(6, 7))
     add("chunk_proof", "no siblings", changed(chain.proof(6, 7), siblings=[]))
     add("chunk_proof", "ten siblings", changed(chain.proof(6, 7), siblings=[bytes([i] * 32).hex() for i in range(10)]))
+    add("chunk_range", "no headers", chain.range(300, 5, 10))
     add("chunk_range", "one header", chain.range(7, 4, 5))
     add("chunk_range", "two headers under an epoch end", chain.range(2, 9, 12))
     return result
@@ -1272,6 +1338,13 @@ def malformed_vectors(chain: Chain) -> list[dict]:
     chunk("height 0 with an output", shape, first, outputs=1, outputs_bytes=6)
     chunk("height 0 with bytes of outputs", shape, first, outputs_bytes=1)
     chunk("height 0, all else of height 3", shape, header, height=0)
+    bare = {**genesis_header(300, "33" * 32), "height": 9, "previous": "44" * 32}
+    for what in ("transactions", "outputs"):
+        one_item = {what: 1, what + "_bytes": 6, what + "_root": "66" * 32}
+        for missing in one_item:
+            partly = f"{what} empty in part"
+            chunk(f"{what}: nothing but {missing}", partly, bare, **{missing: one_item[missing]})
+            chunk(f"{what}: all but {missing}", partly, {**bare, **one_item}, **{missing: bare[missing]})
 
     # Blocks.
     for name, height, changes in [("height 0 with a previous block", 0, {"previous": "44" * 32}), ("height 0 in epoch 1", 0, {"epoch": 1}), ("height 0, all else of height 7", 7, {"height": 0})]:
@@ -1346,7 +1419,6 @@ def malformed_vectors(chain: Chain) -> list[dict]:
         changed(chain.proof(1, 300), header__previous="44" * 32), shape)
     bad("chunk_proof", "bytes of transactions above the limit", changed(proof, header__transactions_bytes=CHUNK_BYTES_MAX + 1), "too many bytes of transactions")
     before_headers = encode_signed_ledger_info(one["signed"]) + items([h(s) for s in one["siblings"]])
-    bad("chunk_range", "no headers", changed(one, headers=[]), "too few headers")
     bad("chunk_range", "4,097 headers by the count only", before_headers + u(32, 4097) + encode_chunk_header(header), "too many headers")
     bad("chunk_range", "2^32 - 1 headers by the count only", before_headers + b"\xff" * 4, "too many headers")
     bad("chunk_range", "eleven siblings", changed(one, siblings=[ZERO.hex()] * 11), "too many siblings")
@@ -1370,22 +1442,23 @@ def large_vectors() -> list[dict]:
 
 def wide_vectors() -> list[dict]:
     """Epoch infos at the limits and one above, too long to be written out. With n shards and m validators: epoch 0, first height 1, length 1; shard
-    ids n, n - 1 ... 1; boundary i (from 0) is the two bytes of 1000 + i, big-endian; part_bytes 65,536; validator i (from 0) has the RFC 8032 public
+    ids n, n - 1 ... 1; boundary i (from 0) is the two bytes of 1000 + i, big-endian, and zeros up to the given length; part_bytes 65,536; validator i (from 0) has the RFC 8032 public
     key of the seed u32(i) ‖ 28 zero bytes, power 1, peer id u32(i), no addresses and no tracked shards."""
     result = []
-    for shards, validators in [(1000, 1), (1001, 1), (1, 1000), (1, 1001)]:
+    for shards, validators, boundary in [(1000, 1, 2), (1001, 1, 2), (1, 1000, 2), (1, 1001, 2), (1000, 967, 2037), (1000, 968, 2037)]:
         members = []
         for i in range(validators):
             members.append({"key": public_key(u(256, i)).hex(), "power": 1, "peer_id": u(32, i).hex(), "addresses": [], "shards": []})
         f = {"epoch": 0, "first_height": 1, "length": 1, "validators": members, "layout": {
-            "shards": [shards - i for i in range(shards)], "boundaries": [(1000 + i).to_bytes(2, "big").hex() for i in range(shards - 1)], "part_bytes": 65_536}}
+            "shards": [shards - i for i in range(shards)], "boundaries": [((1000 + i).to_bytes(2, "big") + bytes(boundary - 2)).hex() for i in range(shards - 1)], "part_bytes": 65_536}}
         encoded = encode_epoch_info(f)
         try:
             decodes = decode("epoch_info", encoded) == f
         except Malformed:
             decodes = False
-        assert decodes == (shards <= SHARDS_MAX and validators <= VALIDATORS_MAX)
-        result.append({"shards": shards, "validators": validators, "decodes": decodes, "bytes": len(encoded), "hash": keyed("epoch-info", encoded).hex()})
+        assert decodes == (shards <= SHARDS_MAX and validators <= VALIDATORS_MAX and len(encoded) <= EPOCH_INFO_MAX)
+        assert (len(encoded) == EPOCH_INFO_MAX) == (validators == 967)
+        result.append({"shards": shards, "validators": validators, "boundary_bytes": boundary, "decodes": decodes, "bytes": len(encoded), "hash": keyed("epoch-info", encoded).hex()})
     return result
 
 
@@ -1417,9 +1490,15 @@ def check_no_other_length(entry: dict) -> None:
 
 
 def check_waypoint(chain_id: bytes, case: dict) -> None:
+    info, following = decode("ledger_info", h(case["ledger_info"])), decode("epoch_info", h(case["next"]))
     try:
-        verify_waypoint(chain_id, h(case["waypoint"]), decode("ledger_info", h(case["ledger_info"])), decode("epoch_info", h(case["next"])))
+        verify_waypoint(chain_id, h(case["waypoint"]), info, following)
         assert case["accepted"], case["name"]
+        for entry in case["proofs"]:
+            proof = decode("chunk_proof", h(entry["encoded"]))
+            # The epoch that ends has the layout of the one that begins.
+            verify_chunk_proof({info["epoch"]: following}, info, entry["shard"], proof["header"], proof["siblings"])
+            assert proof["header"]["state_after"] == entry["state_after"]
     except Refused as e:
         assert not case["accepted"] and str(e) == case["reason"], case["name"]
 

@@ -183,7 +183,8 @@ MESSAGES = {
     "outline_request": lambda f: data(1, h(f["root"])) + number(2, f["cut"]),
     "parts_request": lambda f: data(1, h(f["root"])) + number(2, f["cut"]) + number(3, f["wanted"]["count"])
     + data(4, bitmap(f["wanted"])) + number(5, f["budget_bytes"]),
-    "outputs_request": lambda f: number(1, f["shard"]) + number(2, f["after"]) + number(3, f["budget_bytes"]),
+    "outputs_request": lambda f: number(1, f["shard"]) + number(2, f["after"]) + number(3, f["budget_bytes"])
+    + number(4, f["newest_epoch"]),
     "end": end,
     "parts_end": parts_end,
 }
@@ -210,7 +211,7 @@ def a_holding(held: dict, shard: int = 1, epoch: int = 2, cut: int = 4_194_304) 
 
 def messages():
     refusals = [refused_for(r) for r in REASONS[1:]] + [refused_for("busy", 1), refused_for("busy", 60_000)]
-    for f in ({"summary": {"shards": [0]}}, {"summary": {"shards": [7, 300, 2**32 - 1, 0]}},
+    for f in ({"summary": {"shards": [0]}}, {"summary": {"shards": [0, 7, 300, 2**32 - 1]}},
               {"summary": {"shards": list(range(16))}}, {"head": {}}, {"epoch_ends": {"epoch": 0, "count": 1}},
               {"epoch_ends": {"epoch": 2**64 - 1, "count": 64}}, {"waypoint": {"ledger_info_hash": ROOT.hex()}},
               {"proofs": {"height": 0, "shards": [0]}}, {"proofs": {"height": 2**40, "shards": list(range(1000))}}):
@@ -223,7 +224,7 @@ def messages():
     yield "response", {"summary": {"holdings": [a_holding(SETS[0], 0, 0, 0)] * 64, "following": [
         {"shard": 0, "first_height": 0, "last_height": 0}, {"shard": 9, "first_height": 0, "last_height": 2**64 - 1}]}}
     yield "response", {"head": {"signed_ledger_info": "01" * 300, "block": "02" * 88}}
-    yield "response", {"epoch_ends": {"signed_ledger_infos": []}}
+    yield "response", {"epoch_ends": {"signed_ledger_infos": [""]}}
     yield "response", {"epoch_ends": {"signed_ledger_infos": ["01", "", "020304"]}}
     yield "response", {"waypoint": {"signed_ledger_info": "01" * 200, "next_epoch_info": "02" * 127}}
     yield "response", {"proofs": {"signed_ledger_info": "01" * 128, "chunk_proofs": []}}
@@ -236,8 +237,9 @@ def messages():
     for wanted in SETS[2:]:
         yield "parts_request", {"root": ROOT.hex(), "cut": 65_536, "wanted": wanted, "budget_bytes": 1 << 25}
     yield "parts_request", {"root": ROOT.hex(), "cut": 0, "wanted": SETS[3], "budget_bytes": 0}
-    yield "outputs_request", {"shard": 0, "after": 0, "budget_bytes": 0}
-    yield "outputs_request", {"shard": 2**32 - 1, "after": 2**64 - 1, "budget_bytes": 2**64 - 1}
+    yield "outputs_request", {"shard": 0, "after": 0, "budget_bytes": 0, "newest_epoch": 0}
+    yield "outputs_request", {"shard": 7, "after": 300, "budget_bytes": 1 << 25, "newest_epoch": 9}
+    yield "outputs_request", {"shard": 2**32 - 1, "after": 2**64 - 1, "budget_bytes": 2**64 - 1, "newest_epoch": 2**64 - 1}
     for f in [None] + refusals:
         yield "end", {"refusal": f}
     for f in refusals:
@@ -266,7 +268,7 @@ def other_encodings():
     yield "response", "unknown fields", {"refusal": refused_for("not_held")}, UNKNOWN + item(1, number(1, 1) + UNKNOWN)
     yield "end", "zeros written", {"refusal": None}, h("0800100018002200")
     yield "end", "fields in another order", {"refusal": refused_for("busy", 5)}, number(2, 5) + number(1, 3)
-    last = {"shard": 2, "after": 0, "budget_bytes": 0}
+    last = {"shard": 2, "after": 0, "budget_bytes": 0, "newest_epoch": 0}
     yield "outputs_request", "the last of equal fields counts", last, number(1, 1) + number(1, 2)
     a = {"holding": a_holding(SETS[2]), "sequence": 1, "expires_at_ms": 2}
     yield "announcement", "the holding last", a, number(3, 2) + number(2, 1) + item(1, holding(a["holding"]))
@@ -307,7 +309,12 @@ def refused_messages():
     yield "request", "17 shards one by one", item(1, number(1, 1) * 17), "too many items"
     yield "request", "9 shards twice", item(1, packed(1, [1] * 9)) * 2, "too many items"
     yield "request", "proofs of 1,001 shards", item(5, packed(2, [1] * 1001)), "too many items"
+    for field, inner, name in ((1, 1, "a summary"), (5, 2, "proofs")):
+        for what, wrong in (("a shard twice", [7, 7]), ("shards falling", [7, 300, 299]), ("shard 0 last", [7, 0])):
+            yield "request", f"{name} of {what}", item(field, packed(inner, wrong)), "shard order"
+    yield "request", "shards that rise in each of two pieces alone", item(1, packed(1, [7, 9]) + packed(1, [8])), "shard order"
     yield "request", "no epoch ends", item(3, number(1, 5)), "count"
+    yield "response", "no epoch ends", item(4, b""), "no item"
     yield "request", "65 epoch ends", item(3, number(2, 65)), "count"
     yield "response", "65 holdings", item(2, item(1, b"") * 65), "too many items"
     yield "response", "65 followings", item(2, item(2, b"") * 65), "too many items"
@@ -410,6 +417,8 @@ def answers():
             stream = b"".join(frame("outline", piece) for piece in cut) + NO_END
             yield ("outline", f"{len(cut)} frames", expected_outline(o), stream,
                    {"opening": o["opening"], "records": o["records"], "refusal": None})
+        yield ("outline", "complete, and a reason all the same", expected_outline(o), stream[:-len(NO_END)] + NOT_HELD,
+               {"opening": o["opening"], "records": o["records"], "refusal": None})
     yield ("outline", "refused", expected_outline(o), NOT_HELD, {"refusal": refused_for("not_held")})
     yield ("outline", "refused on the way", expected_outline(o), frame("outline", data[:60]) + NOT_HELD,
            {"refusal": refused_for("not_held")})
@@ -421,6 +430,12 @@ def answers():
                    {"range": b"range".hex(), "outputs": [c.hex() for c in chunks[:count]], "refusal": why})
     yield ("outputs", "a range, and why there is no more", OUTPUTS, frame("range", b"range") + NOT_HELD,
            {"range": b"range".hex(), "outputs": [], "refusal": refused_for("not_held")})
+    none = {"range": b"range".hex(), "outputs": [], "refusal": None}
+    yield "outputs", "a range without chunks", {"output_bytes": []}, frame("range", b"range") + NO_END, none
+    yield ("parts", "none, for none of them is held", PARTS, frame("end", parts_end({"refusal": None, "held": parts_of(9, (3, 2))})),
+           {"parts": [], "refusal": None, "held": parts_of(9, (3, 2)), "missing": parts_of(9, (2, 1), (5, 2))})
+    yield ("parts", "none, though they are held, and why", PARTS, frame("end", parts_end({"refusal": refused_for("not_retained"), "held": held})),
+           {"parts": [], "refusal": refused_for("not_retained"), "held": held, "missing": parts_of(9, (2, 1), (5, 2))})
     yield ("outputs", "refused", OUTPUTS, NOT_HELD, {"range": None, "outputs": [], "refusal": refused_for("not_held")})
 
 
@@ -456,6 +471,9 @@ def refused_answers():
     done = frame("end", parts_end({"refusal": None, "held": parts_of(9)}))
     yield "parts", "a part after the end", PARTS, done + header("part_raw", 104), "after end"
     yield "parts", "an end after the end", PARTS, done + header("end", 0), "after end"
+    for runs in ([(6, 1)], [(0, 9)]):
+        unsent = frame("end", parts_end({"refusal": None, "held": parts_of(9, *runs)}))
+        yield "parts", f"an end without a part and a reason, {runs[0][1]} held", PARTS, unsent, "ends early"
     yield "parts", "an end without what is held", PARTS, NO_END, "end"
     other = frame("end", parts_end({"refusal": None, "held": parts_of(8)}))
     yield "parts", "an end over another number of parts", PARTS, other, "end"
@@ -486,6 +504,7 @@ def refused_answers():
     yield "outputs", "the first outputs again", OUTPUTS, start + first + header("outputs", 4), "body bytes"
     all_of_them = start + first + frame("outputs", bytes(14)) + frame("outputs", bytes(304))
     yield "outputs", "outputs beyond the range", OUTPUTS, all_of_them + header("outputs", 4), "out of order"
+    yield "outputs", "outputs after a range without chunks", {"output_bytes": []}, start + header("outputs", 4), "out of order"
     yield "outputs", "outputs after the end", OUTPUTS, start + first + NO_END + header("outputs", 14), "after end"
 
 

@@ -107,6 +107,7 @@ impl Message {
                 shard: ShardId(small(&fields["shard"])),
                 after: Height(number(&fields["after"])),
                 budget_bytes: number(&fields["budget_bytes"]),
+                newest_epoch: Epoch(number(&fields["newest_epoch"])),
             }),
             "end" => Message::End(End { refusal: refusal(&fields["refusal"]) }),
             "parts_end" => Message::PartsEnd(parts_end(fields)),

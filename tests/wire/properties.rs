@@ -62,7 +62,8 @@ fn following() -> impl Strategy<Value = Following> {
 }
 
 fn shards(max: usize) -> impl Strategy<Value = Vec<ShardId>> {
-    vec(any::<u32>().prop_map(ShardId), 1..=max)
+    proptest::collection::btree_set(any::<u32>().prop_map(ShardId), 1..=max)
+        .prop_map(|shards| shards.into_iter().collect())
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -87,7 +88,7 @@ fn response() -> impl Strategy<Value = Response> {
             Response::Summary(Summary::new(holdings, following).unwrap())
         }),
         head().prop_map(Response::Head),
-        vec(object(), 0..=64).prop_map(|ends| Response::EpochEnds(EpochEnds::new(ends).unwrap())),
+        vec(object(), 1..=64).prop_map(|ends| Response::EpochEnds(EpochEnds::new(ends).unwrap())),
         (object(), object()).prop_map(|(signed_ledger_info, next_epoch_info)| {
             Response::Waypoint(Waypoint { signed_ledger_info, next_epoch_info })
         }),
@@ -124,8 +125,9 @@ fn parts_end() -> impl Strategy<Value = PartsEnd> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let outputs = any::<(u32, u64, u64)>().prop_map(|(shard, after, budget_bytes)| {
-        OutputsRequest { shard: ShardId(shard), after: Height(after), budget_bytes }
+    let outputs = any::<(u32, u64, u64, u64)>().prop_map(|(shard, after, budget_bytes, newest)| {
+        let (shard, after, newest_epoch) = (ShardId(shard), Height(after), Epoch(newest));
+        OutputsRequest { shard, after, budget_bytes, newest_epoch }
     });
     prop_oneof![
         request().prop_map(Message::Request),

@@ -3,7 +3,7 @@
 use ketch_types::{PartSet, StateRoot};
 use ketch_wire::{
     FRAME_HEADER_BYTES, FrameFault, OutlineAnswer, OutlineEnd, OutlineNext, OutputsAnswer,
-    OutputsNext, OutputsStart, PartFrame, PartsAnswer, PartsEnd, PartsNext, Refusal,
+    OutputsEnd, OutputsNext, OutputsStart, PartFrame, PartsAnswer, PartsEnd, PartsNext, Refusal,
 };
 
 /// What comes of a stream: a fault, nothing because it ends before the answer does, or its end.
@@ -68,9 +68,10 @@ pub(crate) fn read_parts(wanted: PartSet, sizes: &[u64], bytes: &[u8]) -> Read<P
                 parts.push((frame, take!(stream.body(frame.packed_bytes)).to_vec()));
             }
             PartsNext::End { body_bytes } => {
-                let end = answer.end(take!(stream.body(body_bytes)))?;
+                let body = take!(stream.body(body_bytes));
                 stream.header().map_or(Ok(()), |next| answer.header(next).map(drop))?;
-                return Ok(Some(PartsRead { parts, end, missing: answer.missing().clone() }));
+                let missing = answer.missing().clone();
+                return Ok(Some(PartsRead { parts, end: answer.end(body)?, missing }));
             }
         }
     }
@@ -114,8 +115,12 @@ pub(crate) fn read_outputs(output_bytes: &[u64], bytes: &[u8]) -> Read<OutputsRe
                 outputs.push(take!(stream.body(body_bytes)).to_vec());
             }
             OutputsNext::End { body_bytes } => {
-                let refusal = answer.end(take!(stream.body(body_bytes)))?;
+                let body = take!(stream.body(body_bytes));
                 stream.header().map_or(Ok(()), |next| answer.header(next).map(drop))?;
+                let refusal = match answer.end(body)? {
+                    OutputsEnd::Sent => None,
+                    OutputsEnd::Refused(refusal) => Some(refusal),
+                };
                 return Ok(Some(OutputsRead { range, outputs, refusal }));
             }
         }

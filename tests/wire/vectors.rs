@@ -90,6 +90,7 @@ fn every_message_that_the_vectors_refuse_is_refused_for_its_reason() {
             WireFault::EndWithoutHeld => "nothing held",
             WireFault::Rule(RuleError::NoItem(_)) => "no item",
             WireFault::Rule(RuleError::TooManyItems(_)) => "too many items",
+            WireFault::Rule(RuleError::ShardOrder(_)) => "shard order",
             WireFault::Rule(RuleError::EpochEndCount(_)) => "count",
             WireFault::Rule(RuleError::PartCount(_)) => "part count",
             WireFault::Rule(RuleError::NoPartWanted) => "no part wanted",

@@ -1,14 +1,14 @@
 //! How requests end, and what is learned from it.
 
-use ketch_types::{PartIndex, ShardId};
+use ketch_types::{Instant, PartIndex, ShardId};
 use ketch_wire::{Holding, Refusal, Summary};
 
 use crate::command::Command;
 use crate::coordinator::Coordinator;
 use crate::id::{Peer, RequestId};
 use crate::input::{Failure, RequestEnd};
+use crate::peers::Kind;
 use crate::request::{Request, Subject};
-use crate::shard::Phase;
 
 impl Coordinator {
     /// What a peer says that it holds; kept only of states that are known to be, of shards that we take
@@ -34,7 +34,18 @@ impl Coordinator {
     pub(crate) fn request_progressed(&mut self, id: RequestId) {
         if let Some(request) = self.requests.get_mut(id) {
             request.progressed = self.now;
+            let (peer, kind) = (request.peer, request.subject.kind());
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.progressed(kind, self.now);
+            }
         }
+    }
+
+    /// When anything came last of a request, or of another of its kind that the peer answers first.
+    pub(crate) fn progressed(&self, request: &Request) -> Instant {
+        let kind = request.subject.kind();
+        let of_peer = self.peers.get(request.peer).and_then(|state| state.last_progress(kind));
+        of_peer.map_or(request.progressed, |of_peer| of_peer.max(request.progressed))
     }
 
     pub(crate) fn part_verified(&mut self, id: RequestId, part: PartIndex) {
@@ -56,11 +67,12 @@ impl Coordinator {
             self.downloaded.count(now, bytes);
         }
         if let Some(state) = self.peers.get_mut(peer) {
+            state.progressed(Kind::Parts, now);
             state.delivered(bytes, took, &self.config);
         }
-        self.latencies.entry(crate::peers::Kind::Parts).or_default().record(took);
+        self.latencies.entry(Kind::Parts).or_default().record(took);
         if let Some(shard) = self.shards.get_mut(&shard) {
-            shard.moved = now;
+            (shard.moved, shard.given_up) = (now, 0);
         }
         self.cancel_superseded(shard);
     }
@@ -85,7 +97,7 @@ impl Coordinator {
     }
 
     fn learn(&mut self, request: &Request, end: RequestEnd) {
-        let peer = request.peer;
+        let (peer, kind) = (request.peer, request.subject.kind());
         match end {
             RequestEnd::Summary(summary) => self.summary_came(request, &summary),
             RequestEnd::Manifest(sizes) => {
@@ -102,7 +114,7 @@ impl Coordinator {
             RequestEnd::Refused(refusal) => self.refused(request, refusal),
             RequestEnd::Failed(Failure::Cancelled) => {}
             RequestEnd::Failed(Failure::TimedOut | Failure::Disconnected) => {
-                self.disappointed(peer);
+                self.disappointed(peer, kind);
             }
             RequestEnd::Faulty(fault) => self.proven(request, fault),
         }
@@ -110,19 +122,24 @@ impl Coordinator {
 
     /// Takes note of how long an answer took that came as a whole.
     fn answered(&mut self, request: &Request) {
-        let took = self.now - request.started;
-        self.latencies.entry(request.subject.kind()).or_default().record(took);
+        let (took, kind) = (self.now - request.started, request.subject.kind());
+        self.latencies.entry(kind).or_default().record(took);
+        if let Some(state) = self.peers.get_mut(request.peer) {
+            state.did_well(kind);
+        }
     }
 
     fn summary_came(&mut self, request: &Request, summary: &Summary) {
         let Subject::Summary { shards } = &request.subject else { return };
+        self.answered(request);
         // What is not in the summary is not held, whatever was announced.
         for shard in shards {
             let key = self.shards.get(shard).and_then(|shard| shard.target).map(|t| t.key);
             if let Some((state, key)) = self.peers.get_mut(request.peer).zip(key) {
                 state.forget(&key);
             }
-            if let Some(state) = self.peers.get_mut(request.peer) {
+            let follows = summary.following().iter().any(|f| f.shard() == *shard);
+            if let Some(state) = self.peers.get_mut(request.peer).filter(|_| !follows) {
                 state.unfollow(*shard);
             }
         }
@@ -151,17 +168,18 @@ impl Coordinator {
             self.holding_told(request.peer, holding);
         }
         if broken && matches!(refusal, None | Some(Refusal::NotHeld)) {
-            self.disappointed(request.peer);
+            self.disappointed(request.peer, Kind::Parts);
         }
-        if let Some(refusal) = refusal {
+        // What is held was said exactly.
+        if let Some(refusal) = refusal.filter(|refusal| *refusal != Refusal::NotHeld) {
             self.refused(request, refusal);
         }
     }
 
     /// A peer failed without having lied.
-    fn disappointed(&mut self, peer: Peer) {
+    pub(crate) fn disappointed(&mut self, peer: Peer, kind: Kind) {
         if let Some(state) = self.peers.get_mut(peer) {
-            state.failed(self.now, &self.config);
+            state.failed(kind, self.now, &self.config);
         }
     }
 
@@ -169,42 +187,22 @@ impl Coordinator {
     fn refused(&mut self, request: &Request, refusal: Refusal) {
         let kind = request.subject.kind();
         let key = request.shard().and_then(|id| self.shards.get(&id)?.target).map(|t| t.key);
-        let (now, longest) = (self.now, self.config.backoff_max);
+        let (now, pause, config) = (self.now, self.block_interval() / 4, &self.config);
         let Some(state) = self.peers.get_mut(request.peer) else { return };
-        match refusal {
-            Refusal::Busy { retry_after } => state.rest(now + retry_after.min(longest)),
-            Refusal::Unsupported => state.lacks(kind),
-            Refusal::Invalid => state.failed(now, &self.config),
-            Refusal::NotHeld | Refusal::NotRetained => match &request.subject {
-                Subject::Outputs { shard, .. } => state.unfollow(*shard),
-                // A parts answer has said exactly what is held.
-                Subject::Parts { .. } if refusal == Refusal::NotHeld => {}
-                _ => key.iter().for_each(|key| state.forget(key)),
-            },
-        }
-        if refusal == Refusal::NotRetained
-            && let Some(shard) = request.shard()
-        {
-            self.not_retained(shard, request.peer);
-        }
-    }
-
-    /// A target that nobody keeps any more is given up for the newest one.
-    fn not_retained(&mut self, id: ShardId, peer: Peer) {
-        let newest = self.newest_target(id);
-        let Some(shard) = self.shards.get_mut(&id) else { return };
-        shard.search.not_retained.insert(peer);
-        if !matches!(shard.phase, Phase::Locating | Phase::Downloading | Phase::Replaying) {
-            return;
-        }
-        let Some(target) = shard.target else {
-            // A chain of outputs that nobody keeps: what is held is an old state.
-            return self.retarget(id);
-        };
-        let nobody = !self.peers.reachable(self.now).any(|(_, p)| p.claims(&target.key).is_some());
-        let replaying = self.shards.get(&id).is_some_and(|shard| shard.phase == Phase::Replaying);
-        if newest.is_some_and(|newest| newest.key != target.key) && (nobody || replaying) {
-            self.retarget(id);
+        match (refusal, &request.subject) {
+            (Refusal::Busy { retry_after }, _) => {
+                let wait = retry_after.max(config.backoff).min(config.backoff_max);
+                state.rest(kind, now + wait);
+            }
+            (Refusal::Unsupported, _) => state.lacks(kind),
+            (Refusal::Invalid, _) => state.failed(kind, now, config),
+            (Refusal::NotHeld, Subject::Outputs { shard, .. }) => {
+                state.had_nothing_newer(*shard, now, pause);
+            }
+            (Refusal::NotRetained, Subject::Outputs { shard, .. }) => state.unfollow(*shard),
+            (Refusal::NotHeld | Refusal::NotRetained, _) => {
+                key.iter().for_each(|key| state.forget(key));
+            }
         }
     }
 
@@ -226,7 +224,17 @@ impl Coordinator {
 
     /// Cancels everything that was asked for a shard; what it was for is not wanted any more.
     pub(crate) fn cancel_requests_of(&mut self, shard: ShardId) {
-        let ids: Vec<_> = self.requests.of_shard(shard).map(|(id, _)| id).collect();
+        self.cancel_where(shard, |_| true);
+    }
+
+    pub(crate) fn cancel_outlines_of(&mut self, shard: ShardId) {
+        self.cancel_where(shard, |request| matches!(request.subject, Subject::Outline { .. }));
+    }
+
+    /// Cancels some of what was asked for a shard.
+    pub(crate) fn cancel_where(&mut self, shard: ShardId, which: impl Fn(&Request) -> bool) {
+        let open = self.requests.of_shard(shard).filter(|(_, request)| which(request));
+        let ids: Vec<_> = open.map(|(id, _)| id).collect();
         for id in ids {
             self.cancel(id);
             if let Some(request) = self.requests.get(id).cloned() {
@@ -235,19 +243,10 @@ impl Coordinator {
         }
     }
 
-    pub(crate) fn cancel_outlines_of(&mut self, shard: ShardId) {
-        let outlines = self.requests.of_shard(shard);
-        let ids: Vec<_> = outlines
-            .filter(|(_, request)| matches!(request.subject, Subject::Outline { .. }))
-            .map(|(id, _)| id)
-            .collect();
-        ids.into_iter().for_each(|id| self.cancel(id));
-    }
-
     /// Ends requests that have stalled.
     pub(crate) fn expire_requests(&mut self) {
         let (now, patience) = (self.now, self.config.stall_timeout);
-        let stalled = self.requests.iter().filter(|(_, r)| now - r.progressed >= patience);
+        let stalled = self.requests.iter().filter(|(_, r)| now - self.progressed(r) >= patience);
         let ids: Vec<_> = stalled.map(|(id, request)| (id, request.cancelled)).collect();
         for (id, cancelled) in ids {
             if !cancelled {

@@ -49,7 +49,7 @@ impl Coordinator {
         let Some(shard) = self.shards.get(&id).filter(|shard| !shard.doomed) else { return lanes };
         let Some(download) = &shard.download else { return lanes };
         // A target that was given up is settled at once, so that its successor can be compared.
-        let hurry = press || shard.phase == Phase::Locating;
+        let hurry = press || (shard.phase == Phase::Locating && shard.sizes.is_some());
         let root = download.sizes().root();
         for run in download.ready(|opened| hurry || now - opened >= age_max) {
             if lanes == 0 {
@@ -74,6 +74,7 @@ impl Coordinator {
             shard.moved = now;
             shard.voice.due = true;
         }
+        self.works_again(id);
         self.complete_if_whole(id);
     }
 

@@ -44,9 +44,7 @@ impl Coordinator {
         }
         if self.blame.suspecting.is_some() {
             // Nobody is banned, but whoever it was is asked last.
-            if let Some(state) = self.peers.get_mut(peer) {
-                state.failed(self.now, &self.config);
-            }
+            self.disappointed(peer, request.subject.kind());
         } else {
             self.ban(peer, fault);
         }

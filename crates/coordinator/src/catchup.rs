@@ -1,6 +1,8 @@
 //! A task's steps from opening the store to having the whole state.
 
-use ketch_types::{Epoch, Height, Instant, PartSet, ShardId};
+use std::time::Duration;
+
+use ketch_types::{Epoch, Height, Instant, PartSet, ShardId, StateRoot};
 
 use crate::command::{Command, Query, Work};
 use crate::coordinator::Coordinator;
@@ -11,7 +13,7 @@ use crate::input::{JobEnd, OurFault};
 use crate::part_sizes::PartSizes;
 use crate::peers::{Kind, PeerState};
 use crate::request::{Request, Subject};
-use crate::shard::{Phase, Search, Start};
+use crate::shard::{Phase, Search, Shard, Start};
 
 /// At most two peers are asked for an outline at once.
 const OUTLINES_MAX: usize = 2;
@@ -43,8 +45,9 @@ impl Coordinator {
             (Work::Replay { shard, .. }, JobEnd::Replayed { through, starts }) => {
                 self.replayed(*shard, job, through, starts);
             }
-            (Work::Pregenerate { shard, epoch }, _) => self.pregenerated(*shard, *epoch),
-            (Work::Generate { shard, root, part }, _) => self.generated(*shard, *root, *part, true),
+            (Work::Generate { shard, root, parts, .. }, end) => {
+                self.generated(*shard, *root, parts, &end);
+            }
             (Work::CheckOurselves, JobEnd::Checked { sound }) => self.checked_ourselves(sound),
             _ => {}
         }
@@ -52,55 +55,65 @@ impl Coordinator {
 
     /// Local work failed. It is tried again, from what is durable, after a while.
     fn work_failed(&mut self, job: JobId, work: &Work, fault: OurFault) {
+        let Some(id) = work.shard() else { return self.checked_ourselves(false) };
         match work {
-            Work::CheckOurselves => return self.checked_ourselves(false),
-            Work::Search { shard, .. } => return self.searched(*shard),
-            Work::Generate { shard, root, part } => {
-                self.generated(*shard, *root, *part, false);
+            Work::Search { .. } => return self.searched(id),
+            Work::Generate { root, parts, .. } => {
+                self.generated(id, *root, parts, &JobEnd::Failed(fault));
             }
-            Work::Apply { shard, .. } => self.not_applied(*shard, job),
+            Work::Apply { .. } => self.not_applied(id, job),
             _ => {}
         }
-        let Some(id) = work.shard() else { return };
-        let (now, wait) = (self.now, self.config.backoff_max);
-        if let Some(shard) = self.shards.get_mut(&id) {
-            shard.job = shard.job.filter(|current| *current != job);
-            self.event(Event::Failed { shard: id, fault });
-            match (fault, work) {
-                (OurFault::Damaged, Work::Open { .. } | Work::DropShard { .. }) => {}
-                (OurFault::Damaged, _) => return self.damage_found(id),
-                (_, Work::Pregenerate { .. } | Work::Generate { .. } | Work::DropEpochs { .. }) => {
-                    return;
-                }
-                _ => {}
-            }
-            self.stop(id, now + wait);
+        self.event(Event::Failed { shard: id, fault });
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        shard.job = shard.job.filter(|current| *current != job);
+        match (fault, work) {
+            (_, Work::DropShard { .. }) => {}
+            (OurFault::Damaged, Work::Open { .. }) => self.stop(id),
+            (OurFault::Damaged, _) => self.damage_found(id),
+            (_, Work::Generate { .. } | Work::DropEpochs { .. }) => {}
+            _ => self.stop(id),
         }
     }
 
-    /// Gives a task up for a while.
-    fn stop(&mut self, id: ShardId, until: Instant) {
-        self.cancel_requests_of(id);
-        let Some(shard) = self.shards.get_mut(&id) else { return };
-        shard.retry_at = Some(until);
-        let root = shard.target.filter(|_| shard.download.take().is_some()).map(|t| t.key.root);
-        let phase = shard.phase;
-        if let Some(root) = root {
-            self.command(Command::Discard { shard: id, root });
-        }
-        if phase != Phase::Stopped {
+    /// Gives a task up for a while, each time a longer one.
+    fn stop(&mut self, id: ShardId) {
+        let (now, config) = (self.now, &self.config);
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| !shard.doomed) else { return };
+        let times = 1 << shard.stops.min(16);
+        let wait = config.backoff.saturating_mul(times).min(config.backoff_max);
+        shard.retry_at = Some(now + wait);
+        // Of several that fail at once, the first counts.
+        if shard.phase != Phase::Stopped {
+            shard.stops = shard.stops.saturating_add(1);
+            shard.outlook.stopped_since = shard.outlook.stopped_since.or(Some(now));
+            shard.job = None;
+            self.discard(id);
             self.enter(id, Phase::Stopped);
+        }
+    }
+
+    /// Local work is done again: whatever had stopped it has passed.
+    pub(crate) fn works_again(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id) {
+            (shard.stops, shard.outlook.stopped_since) = (0, None);
         }
     }
 
     /// A store that is in use turned out to be damaged: what it holds is compared anew, without
     /// believing it, and nothing of it is announced meanwhile.
     pub(crate) fn damage_found(&mut self, id: ShardId) {
-        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| !shard.doomed) else { return };
         shard.distrust = true;
         let phase = shard.phase;
         self.withdraw(id);
-        if !matches!(phase, Phase::Opening | Phase::Locating | Phase::Stopped) {
+        if matches!(phase, Phase::Opening | Phase::Stopped) {
+            return;
+        }
+        if self.shards.get(&id).is_some_and(|shard| shard.deadline.is_none()) {
+            // It was only kept for others.
+            self.drop_shard(id);
+        } else {
             self.retarget(id);
         }
     }
@@ -119,22 +132,19 @@ impl Coordinator {
         outputs_after: Option<Height>,
         starts: Vec<(Epoch, PartSizes)>,
     ) {
-        let oldest = self.oldest_kept_height();
         let Some(shard) = self.shards.get_mut(&id) else { return };
         shard.job = None;
         (shard.applied, shard.outputs_after) = (head, outputs_after);
-        let distrusted = shard.distrust;
+        let (wanted, distrusted) = (shard.deadline.is_some(), shard.distrust);
         for (epoch, sizes) in starts {
             self.hold_start(id, epoch, sizes);
         }
-        // What lies before the kept outputs can only be taken as an old state.
-        if head.is_some_and(|head| head >= oldest) && !distrusted {
+        if head.is_some() && !distrusted {
             self.enter(id, Phase::Replaying);
-        } else if self.newest_target(id).is_some() {
+        } else if wanted {
             self.retarget(id);
         } else {
-            // Without a root there is nothing to make for until the next epoch.
-            self.stop(id, self.now + self.config.backoff_max);
+            self.drop_shard(id);
         }
     }
 
@@ -146,8 +156,7 @@ impl Coordinator {
             return;
         }
         let cached = PartSet::empty(sizes.count());
-        let start = Start { sizes, cached, pregenerated: false };
-        shard.starts.entry(epoch).or_insert(start);
+        shard.starts.entry(epoch).or_insert(Start { sizes, cached, made: 0 });
         shard.voice.due = true;
     }
 
@@ -155,22 +164,20 @@ impl Coordinator {
     ///
     /// What has arrived is applied first: it is true, and most of it is in the new state as well.
     pub(crate) fn retarget(&mut self, id: ShardId) {
-        let Some(target) = self.newest_target(id) else { return };
-        self.cancel_requests_of(id);
+        // Without a root there is nothing to make for until the next epoch.
+        let Some(target) = self.newest_target(id) else { return self.stop(id) };
+        // Parts that are on their way are of use as long as there is nothing better to ask for.
+        self.cancel_where(id, |request| request.awaited().is_none());
         let Some(shard) = self.shards.get_mut(&id) else { return };
         let old = shard.target.replace(target);
         let moved = old.is_some_and(|old| old.key != target.key);
-        (shard.sizes, shard.job) = (None, None);
+        let empty = PartSizes::new(target.key.root, target.key.cut, Vec::new());
+        shard.sizes = (target.key.root == StateRoot::EMPTY).then_some(empty);
+        (shard.job, shard.applied, shard.fetched) = (None, None, None);
         shard.search = Search { job: shard.search.job, ..Search::default() };
-        (shard.applied, shard.fetched, shard.outlook.caught_up_since) = (None, None, None);
+        shard.outlook.outlineless_since = Some(self.now);
         shard.starts.clear();
-        if shard
-            .download
-            .as_ref()
-            .is_none_or(|download| !download.has_arrived() && !download.is_applying())
-        {
-            shard.download = None;
-        }
+        shard.download.take_if(|download| !download.is_under_way());
         self.withdraw(id);
         self.peers.ask_again(id);
         self.enter(id, Phase::Locating);
@@ -214,7 +221,11 @@ impl Coordinator {
         if shard.sizes.is_none() {
             self.ask_outline(id);
             self.keep_searching(id);
-        } else if !settling && shard.download.as_ref().is_none_or(|d| !d.has_arrived()) {
+            return;
+        }
+        self.cancel_requests_of(id);
+        let Some(shard) = self.shards.get(&id) else { return };
+        if !settling && shard.download.as_ref().is_none_or(|d| !d.has_arrived()) {
             let (root, distrust) = (target.key.root, shard.distrust);
             let job = self.run(Work::Reconcile { shard: id, root, distrust });
             if let Some(shard) = self.shards.get_mut(&id) {
@@ -229,22 +240,25 @@ impl Coordinator {
         let asked = self.requests.of_shard(id);
         let asked: Vec<_> = asked
             .filter(|(_, r)| matches!(r.subject, Subject::Outline { .. }) && !r.cancelled)
-            .map(|(_, r)| (r.peer, r.hedged))
+            .map(|(request, r)| (request, r.peer, r.hedged))
             .collect();
-        if asked.len() >= OUTLINES_MAX || asked.iter().any(|(_, hedged)| !hedged) {
+        if asked.iter().any(|(_, _, hedged)| !hedged) {
             return;
         }
         let able = |(peer, state): &(Peer, &PeerState)| {
             let free = self.requests.load(*peer).0 < self.config.peer_requests_max;
             free && state.claims(&target.key).is_some()
-                && state.supports(Kind::Outline)
-                && asked.iter().all(|(other, _)| other != peer)
+                && asked.iter().all(|(_, other, _)| other != peer)
         };
         let load = |(peer, state): &(Peer, &PeerState)| {
-            (state.failures(), self.requests.load(*peer), self.preference(state), *peer)
+            let failures = state.failures(Kind::Outline);
+            (failures, self.requests.load(*peer), self.preference(state), *peer)
         };
-        let best = self.peers.usable(self.now).filter(able).min_by_key(load);
+        let best = self.peers.usable(Kind::Outline, self.now).filter(able).min_by_key(load);
         let Some(peer) = best.map(|(peer, _)| peer) else { return };
+        if asked.len() >= OUTLINES_MAX {
+            return self.give_up_slowest(asked.iter().map(|(request, ..)| *request));
+        }
         let (root, cut) = (target.key.root, target.key.cut);
         self.request(
             peer,
@@ -272,7 +286,7 @@ impl Coordinator {
             shard.target.is_some_and(|t| t.key.root == sizes.root() && t.key.cut == sizes.cut());
         if wanted && shard.phase == Phase::Locating && shard.sizes.is_none() {
             shard.sizes = Some(sizes);
-            shard.moved = self.now;
+            (shard.moved, shard.given_up) = (self.now, 0);
             self.cancel_outlines_of(id);
         }
     }
@@ -294,6 +308,7 @@ impl Coordinator {
         };
         (shard.job, shard.distrust) = (None, false);
         shard.voice.due = true;
+        shard.outlook.outlineless_since = None;
         let window_bytes = window_bytes(sizes.total_bytes());
         shard.download = Some(Download::new(sizes, held, window_bytes));
         self.enter(id, Phase::Downloading);
@@ -320,9 +335,16 @@ impl Coordinator {
             return;
         };
         let (Some(target), Some(sizes)) = (shard.target, shard.sizes.clone()) else { return };
-        (shard.job, shard.download) = (None, None);
+        let cached = shard.download.take().map(|download| download.cached().clone());
+        shard.job = None;
         (shard.applied, shard.outputs_after) = (Some(target.height), Some(target.height));
         self.hold_start(id, target.key.epoch, sizes);
+        let shard = self.shards.get_mut(&id);
+        let start = shard.and_then(|shard| shard.starts.get_mut(&target.key.epoch));
+        if let Some((start, cached)) = start.zip(cached) {
+            start.cached = cached;
+        }
+        self.works_again(id);
         self.enter(id, Phase::Replaying);
     }
 
@@ -330,17 +352,20 @@ impl Coordinator {
     pub(crate) fn keep_searching(&mut self, id: ShardId) {
         let Some(shard) = self.shards.get(&id) else { return };
         let Some(target) = shard.target else { return };
-        let holders =
-            self.peers.reachable(self.now).filter(|(_, p)| p.claims(&target.key).is_some());
-        let enough = holders.count() >= self.config.holders_wanted;
-        let due =
-            shard.search.last.is_none_or(|last| self.now - last >= self.config.search_interval);
+        let enough = self.holders_of(&target.key) >= self.config.holders_wanted;
+        let due = shard.search.last.is_none_or(|last| self.now - last >= self.search_pause(shard));
         if !enough && due && shard.search.job.is_none() {
             let job = self.run(Work::Search { shard: id, epoch: target.key.epoch });
             if let Some(shard) = self.shards.get_mut(&id) {
                 (shard.search.job, shard.search.last) = (Some(job), Some(self.now));
             }
         }
+    }
+
+    /// The time between searches: shorter while nobody at all is known.
+    fn search_pause(&self, shard: &Shard) -> Duration {
+        let known = shard.target.is_some_and(|target| self.is_claimed(&target.key));
+        if known { self.config.search_interval } else { self.config.search_interval / 5 }
     }
 
     fn searched(&mut self, id: ShardId) {
@@ -352,7 +377,8 @@ impl Coordinator {
     pub(crate) fn next_search(&self) -> Option<Instant> {
         let searching = |phase| matches!(phase, Phase::Locating | Phase::Downloading);
         let tasks = self.shards.values().filter(|shard| searching(shard.phase));
-        tasks.filter_map(|shard| Some(shard.search.last? + self.config.search_interval)).min()
+        let next = tasks.filter_map(|shard| Some(shard.search.last? + self.search_pause(shard)));
+        next.filter(|at| *at > self.now).min()
     }
 
     /// Begins anew what does not move, and tries again what had stopped.
@@ -367,6 +393,7 @@ impl Coordinator {
                 self.reopen(id);
             } else if shard.phase == Phase::Downloading
                 && now - shard.moved >= patience
+                && shard.outlook.holderless_since.is_none()
                 && !self.jobs.any_of(id)
             {
                 self.begin_anew(id);
@@ -377,12 +404,10 @@ impl Coordinator {
     /// Rebuilds all that is in flight of a shard from what is durable.
     fn begin_anew(&mut self, id: ShardId) {
         self.event(Event::WatchdogFired { shard: id });
-        self.cancel_requests_of(id);
-        let Some(shard) = self.shards.get_mut(&id) else { return };
-        let Some(target) = shard.target else { return };
-        shard.download = None;
-        shard.search.last = None;
-        self.command(Command::Discard { shard: id, root: target.key.root });
+        self.discard(id);
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.search.last = None;
+        }
         self.enter(id, Phase::Locating);
     }
 

@@ -34,12 +34,10 @@ pub enum Command {
         /// The work.
         work: Work,
     },
-    /// Forget verified parts of a state that were not applied.
+    /// Forget verified parts and outputs of a shard that were not applied.
     Discard {
         /// The shard.
         shard: ShardId,
-        /// The state's root.
-        root: StateRoot,
     },
     /// Close the connection to a peer, and refuse new ones for a while.
     Ban {
@@ -91,6 +89,8 @@ pub enum Command {
         shard: ShardId,
         /// The height after which chunks are wanted.
         after: Height,
+        /// The newest epoch of which the peer can check a proof.
+        newest_epoch: Epoch,
         /// The most to send. *Units:* bytes.
         budget_bytes: u64,
     },
@@ -201,21 +201,16 @@ pub enum Work {
         /// The height to reach.
         through: Height,
     },
-    /// Put all parts of an epoch's start into the cache, in parallel, at low priority.
-    Pregenerate {
-        /// The shard.
-        shard: ShardId,
-        /// The epoch.
-        epoch: Epoch,
-    },
-    /// Put one part into the cache, for a peer that waits.
+    /// Put parts into the cache that are not there yet.
     Generate {
         /// The shard.
         shard: ShardId,
         /// The state's root.
         root: StateRoot,
-        /// The part.
-        part: PartIndex,
+        /// The parts.
+        parts: PartSet,
+        /// Whether a peer waits for them; otherwise they are made in parallel, at low priority.
+        awaited: bool,
     },
     /// Delete a shard.
     DropShard {
@@ -243,7 +238,6 @@ impl Work {
             | Work::Apply { shard, .. }
             | Work::Complete { shard, .. }
             | Work::Replay { shard, .. }
-            | Work::Pregenerate { shard, .. }
             | Work::Generate { shard, .. }
             | Work::DropShard { shard }
             | Work::DropEpochs { shard, .. } => Some(*shard),

@@ -9,8 +9,6 @@ pub struct Config {
     pub window_bytes: u64,
     /// The smallest window, for shards of fewer than four windows. *Units:* bytes.
     pub window_bytes_min: u64,
-    /// Windows of one shard that are open at once.
-    pub windows_open_max: usize,
     /// An open window that is this old is applied as far as it has come.
     pub window_age_max: Duration,
     /// Windows that are applied at once, over all shards. Three lanes measured best on two cores.
@@ -75,7 +73,7 @@ pub struct Config {
     pub asks_for_validators: usize,
     /// Streams that one peer may have open at once.
     pub asks_per_peer: usize,
-    /// Parts that are sent at once, over all streams.
+    /// Parts that are sent at once, over all streams; slow ones do not count.
     pub sends_max: usize,
     /// Parts that are made on demand at once.
     pub generations_max: usize,
@@ -91,7 +89,6 @@ impl Default for Config {
             memory_bytes: 192 << 20,
             window_bytes: 32 << 20,
             window_bytes_min: 8 << 20,
-            windows_open_max: 4,
             window_age_max: Duration::from_secs(20),
             applies_max: 3,
             peer_bytes_max: 32 << 20,

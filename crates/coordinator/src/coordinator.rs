@@ -7,11 +7,11 @@ use crate::blame::Blame;
 use crate::command::{Command, Work};
 use crate::config::Config;
 use crate::event::Event;
-use crate::id::{JobId, Peer};
+use crate::id::JobId;
 use crate::input::{EpochStart, Input};
 use crate::latency::Latency;
 use crate::meter::Meter;
-use crate::peers::{Kind, Peers};
+use crate::peers::{Kind, Peers, StateKey};
 use crate::request::Requests;
 use crate::serving::Serving;
 use crate::shard::{Phase, Shard};
@@ -42,7 +42,7 @@ pub struct Coordinator {
     pub(crate) latencies: BTreeMap<Kind, Latency>,
     pub(crate) blame: Blame,
     pub(crate) downloaded: Meter,
-    /// Measured while blocks to replay are there. *Units:* blocks per second.
+    /// Measured while blocks to replay are there. *Units:* blocks in a thousand seconds.
     pub(crate) replay_rate: Option<u64>,
     /// Roots of epochs' starts that are not kept any more, the newest last.
     pub(crate) retired: VecDeque<StateRoot>,
@@ -99,6 +99,8 @@ pub enum Timer {
     Task,
     /// A suspicion against ourselves ends.
     Suspicion,
+    /// What is being sent has taken so long that others need not wait for it.
+    Send,
 }
 
 /// How one shard stands, for operators.
@@ -166,7 +168,8 @@ impl Coordinator {
             }
             Input::PeerDisconnected { peer } => self.peer_disconnected(peer),
             Input::HoldingAnnounced { peer, holding } => self.holding_told(peer, holding),
-            Input::RequestProgressed { request } => self.request_progressed(request),
+            // Nothing follows from it, and it comes more often than all others together.
+            Input::RequestProgressed { request } => return self.request_progressed(request),
             Input::PartVerified { request, part } => self.part_verified(request, part),
             Input::RequestEnded { request, end } => self.request_ended(request, end),
             Input::JobEnded { job, end } => self.job_ended(job, end),
@@ -208,6 +211,7 @@ impl Coordinator {
             (self.next_search(), Timer::Search),
             (self.next_task_timer(), Timer::Task),
             (self.blame.suspicion_ends(), Timer::Suspicion),
+            (self.next_send_timer(), Timer::Send),
         ];
         let due = timers.into_iter().filter_map(|(at, timer)| Some((at?, timer)));
         due.filter(|(at, _)| *at > self.now).min()
@@ -251,11 +255,7 @@ impl Coordinator {
         let parts = whole.map_or(0, crate::part_sizes::PartSizes::count);
         let held = shard.download.as_ref().map(|download| download.held().len());
         let done = !shard.phase.is_catching_up();
-        let holders = shard.target.map_or(0, |target| {
-            let claims =
-                |(_, peer): &(Peer, &crate::peers::PeerState)| peer.claims(&target.key).is_some();
-            self.peers.reachable(self.now).filter(claims).count()
-        });
+        let holders = shard.target.map_or(0, |target| self.holders_of(&target.key));
         ShardStatus {
             shard: shard.id,
             phase: shard.phase,
@@ -269,6 +269,16 @@ impl Coordinator {
             verdict: shard.outlook.verdict,
             holders: u32::try_from(holders).unwrap_or(u32::MAX),
         }
+    }
+
+    /// How many peers in reach say that they hold something of a state.
+    pub(crate) fn holders_of(&self, key: &StateKey) -> usize {
+        self.peers.reachable(self.now).filter(|(_, peer)| peer.claims(key).is_some()).count()
+    }
+
+    /// Whether any peer in reach says that it holds something of a state.
+    pub(crate) fn is_claimed(&self, key: &StateKey) -> bool {
+        self.peers.reachable(self.now).any(|(_, peer)| peer.claims(key).is_some())
     }
 
     pub(crate) fn command(&mut self, command: Command) {
@@ -290,11 +300,22 @@ impl Coordinator {
         let Some(shard) = self.shards.get_mut(&id) else { return };
         debug_assert!(shard.phase.may_become(phase), "{id}: {} to {phase}", shard.phase);
         shard.moved = self.now;
-        if shard.phase != phase {
-            shard.phase = phase;
+        let before = std::mem::replace(&mut shard.phase, phase);
+        if before != phase {
             self.event(Event::PhaseChanged { shard: id, phase });
         }
+        if before == Phase::Following && !matches!(phase, Phase::Following | Phase::Frozen) {
+            self.fell_behind(id);
+        }
         self.verdicts_at = self.now;
+    }
+
+    /// A shard that was caught up is not any more.
+    fn fell_behind(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.outlook.caught_up_since = None;
+        }
+        self.event(Event::FellBehind { shard: id });
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -304,7 +325,7 @@ impl Coordinator {
         let download = measured.or(self.downloaded.best()).unwrap_or(self.config.download_prior);
         Pace {
             download,
-            replay: self.replay_rate.unwrap_or(self.config.replay_prior),
+            replay: self.replay_rate.unwrap_or(self.config.replay_prior.saturating_mul(1_000)),
             block_interval: self.block_interval(),
         }
     }

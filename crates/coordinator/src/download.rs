@@ -100,10 +100,6 @@ impl Download {
         open.into_iter().map(|(_, parts)| self.missing_in(parts)).collect()
     }
 
-    pub(crate) fn open_windows(&self) -> usize {
-        self.windows.iter().filter(|window| window.opened.is_some()).count()
-    }
-
     /// How many peers are asked for a part.
     pub(crate) fn asked_of(&self, part: PartIndex) -> usize {
         match self.pending.get(&part) {
@@ -112,25 +108,25 @@ impl Download {
         }
     }
 
-    /// Opens the window whose rarest part is rarest, if fewer than `open_max` are. `holders` counts
-    /// the peers that hold a part; a window of which nobody holds anything is not opened.
+    /// Opens the window whose rarest part is rarest, of those of which something is `askable` now: a
+    /// holder that does not answer must not keep others idle. `holders` counts the peers that hold a
+    /// part.
     pub(crate) fn open_window(
         &mut self,
-        open_max: usize,
         holders: impl Fn(PartIndex) -> u32,
+        askable: &PartSet,
         chance: &mut Chance,
         now: Instant,
     ) -> bool {
-        if self.open_windows() >= open_max {
-            return false;
-        }
         let mut best: Vec<usize> = Vec::new();
         let mut rarest = u32::MAX;
         for (at, window) in self.windows.iter().enumerate().filter(|(_, w)| w.opened.is_none()) {
-            let missing = self.missing_in(&window.parts).into_iter();
-            let Some(rarity) = missing.map(&holders).filter(|count| *count > 0).min() else {
+            let missing = self.missing_in(&window.parts);
+            if !missing.iter().any(|part| askable.contains(*part)) {
                 continue;
-            };
+            }
+            let counts = missing.into_iter().map(&holders).filter(|count| *count > 0);
+            let Some(rarity) = counts.min() else { continue };
             if rarity < rarest {
                 best.clear();
                 rarest = rarity;
@@ -210,8 +206,9 @@ impl Download {
         self.pending.values().any(|pending| *pending == Pending::Arrived)
     }
 
-    pub(crate) fn is_applying(&self) -> bool {
-        self.pending.values().any(|pending| matches!(pending, Pending::Applying(_)))
+    /// Whether anything is on its way to the store.
+    pub(crate) fn is_under_way(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     pub(crate) fn apply(&mut self, parts: Range<u32>, job: JobId) {
@@ -301,25 +298,27 @@ mod tests {
     }
 
     fn open_all(download: &mut Download) {
-        while download.open_window(99, |_| 1, &mut Chance::new(0), Instant::ORIGIN) {}
+        let all = PartSet::full(download.sizes.count());
+        while download.open_window(|_| 1, &all, &mut Chance::new(0), Instant::ORIGIN) {}
     }
 
     #[test]
     fn the_window_with_the_rarest_part_is_opened_first() {
         let mut download = download(30, 100);
         let holders = |part: PartIndex| if part.0 == 17 { 1 } else { 5 };
-        assert!(download.open_window(1, holders, &mut Chance::new(0), Instant::ORIGIN));
+        let all = PartSet::full(30);
+        assert!(download.open_window(holders, &all, &mut Chance::new(0), Instant::ORIGIN));
         let open = download.missing_in_open_windows();
         assert_eq!(open, [(10..20).map(PartIndex).collect::<Vec<_>>()]);
-        assert!(!download.open_window(1, holders, &mut Chance::new(0), Instant::ORIGIN));
     }
 
     #[test]
-    fn a_window_of_which_nobody_holds_anything_is_not_opened() {
+    fn a_window_of_which_nobody_can_be_asked_for_anything_is_not_opened() {
         let mut download = download(20, 100);
-        let holders = |part: PartIndex| u32::from(part.0 == 3);
-        assert!(download.open_window(9, holders, &mut Chance::new(0), Instant::ORIGIN));
-        assert!(!download.open_window(9, holders, &mut Chance::new(0), Instant::ORIGIN));
+        let mut askable = PartSet::empty(20);
+        askable.insert(PartIndex(3));
+        assert!(download.open_window(|_| 1, &askable, &mut Chance::new(0), Instant::ORIGIN));
+        assert!(!download.open_window(|_| 1, &askable, &mut Chance::new(0), Instant::ORIGIN));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::coordinator::{Coordinator, Head};
 use crate::event::Event;
 use crate::input::EpochStart;
 use crate::peers::StateKey;
-use crate::shard::{Phase, Shard, Target};
+use crate::shard::{Outlook, Phase, Shard, Target};
 use crate::verdict::{replay_time, time_for};
 
 /// The roots of old epochs that are remembered, so that who asks for them is told that they are gone.
@@ -71,7 +71,8 @@ impl Coordinator {
     /// Tells the operator which of the shards that must be tracked from now on were there in time.
     fn report_boundary(&mut self, start: &EpochStart) {
         let Some(before) = self.epoch() else { return };
-        if before.epoch.next() != start.epoch {
+        // Of a boundary that passed before we came nothing is known.
+        if before.epoch.next() != start.epoch || self.chain.head.is_none() {
             return;
         }
         for shard in start.tracked.clone() {
@@ -88,25 +89,18 @@ impl Coordinator {
         let shard = self.shards.entry(id).or_insert_with(|| Shard::new(id, now));
         shard.deadline = Some(start.next_first_height());
         shard.last_height = None;
-        shard.doomed = false;
+        let was_doomed = std::mem::take(&mut shard.doomed);
+        shard.voice.due = was_doomed;
         let phase = shard.phase;
-        if fresh {
-            self.reopen(id);
-        } else if phase == Phase::Frozen {
-            self.thaw(id);
-        } else if phase.is_catching_up() && phase != Phase::Opening {
-            self.consider_pivot(id);
-        }
-    }
-
-    /// Goes on with a shard that was not followed for a while: by replay where its chunks are still
-    /// kept, else as with any old state.
-    fn thaw(&mut self, id: ShardId) {
-        let applied = self.shards.get(&id).and_then(|shard| shard.applied);
-        if applied.is_some_and(|applied| applied >= self.oldest_kept_height()) {
-            self.enter(id, Phase::Replaying);
-        } else {
-            self.retarget(id);
+        match phase {
+            // While it is still being deleted, it is opened afterwards.
+            _ if fresh && self.jobs.any_of(id) => {}
+            _ if fresh => self.reopen(id),
+            Phase::Opening | Phase::Stopped | Phase::Replaying | Phase::Following => {}
+            Phase::Frozen => self.enter(id, Phase::Replaying),
+            // What had arrived of it was discarded.
+            _ if was_doomed => self.retarget(id),
+            _ => self.consider_pivot(id),
         }
     }
 
@@ -120,17 +114,16 @@ impl Coordinator {
     fn release(&mut self, id: ShardId, start: &EpochStart, tracked_before: bool) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
         shard.deadline = None;
-        shard.outlook.verdict = None;
-        let last_height = start.start_height();
-        let useful = shard.applied.is_some() && !shard.phase.is_catching_up();
-        if !tracked_before || !useful {
-            self.drop_shard(id);
-        } else if shard.applied >= Some(last_height) {
-            if shard.phase != Phase::Frozen {
-                self.enter(id, Phase::Frozen);
-            }
+        shard.outlook = Outlook::default();
+        // What an unopened store holds is seen once it is open.
+        let useful = matches!(
+            shard.phase,
+            Phase::Opening | Phase::Stopped | Phase::Replaying | Phase::Following
+        );
+        if tracked_before && useful {
+            shard.last_height = Some(start.start_height());
         } else {
-            shard.last_height = Some(last_height);
+            self.drop_shard(id);
         }
     }
 
@@ -139,21 +132,31 @@ impl Coordinator {
         let Some(shard) = self.shards.get_mut(&id) else { return };
         shard.doomed = true;
         self.withdraw(id);
-        self.cancel_requests_of(id);
-        if let Some(shard) = self.shards.get(&id)
-            && let Some(target) = shard.target
-            && shard.download.is_some()
-        {
-            self.command(Command::Discard { shard: id, root: target.key.root });
-        }
+        self.discard(id);
         self.bury(id);
+    }
+
+    /// Forgets all that is under way of a shard, and what was fetched and not applied.
+    pub(crate) fn discard(&mut self, id: ShardId) {
+        self.cancel_requests_of(id);
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        (shard.download, shard.fetched) = (None, None);
+        self.command(Command::Discard { shard: id });
     }
 
     /// Deletes a doomed shard if nothing works on it.
     pub(crate) fn bury(&mut self, id: ShardId) {
-        if self.shards.get(&id).is_some_and(|shard| shard.doomed) && !self.jobs.any_of(id) {
-            self.shards.remove(&id);
-            self.run(Work::DropShard { shard: id });
+        if self.jobs.any_of(id) {
+            return;
+        }
+        match self.shards.get(&id) {
+            Some(shard) if shard.doomed => {
+                self.shards.remove(&id);
+                self.run(Work::DropShard { shard: id });
+            }
+            // Wanted again while it was being deleted.
+            Some(shard) if shard.phase == Phase::Opening => self.reopen(id),
+            _ => {}
         }
     }
 
@@ -195,8 +198,46 @@ impl Coordinator {
         if shard.target.is_some_and(|target| target.key == newest.key) {
             return;
         }
-        if self.sooner_by_pivot(shard, &newest) {
+        // Nobody needs to keep what is older than the epoch before this.
+        let retained = shard.target.is_some_and(|t| self.chain.epochs.contains_key(&t.key.epoch));
+        let moves = !retained || self.sooner_by_pivot(shard, &newest);
+        if moves && shard.phase != Phase::Completing {
             self.retarget(id);
+        }
+    }
+
+    /// Moves to the newest start what can get no further from where it is, though others hold that.
+    pub(crate) fn leave_dead_ends(&mut self) {
+        let ids: Vec<_> = self.shards.keys().copied().collect();
+        for id in ids {
+            if self.is_dead_end(id) {
+                self.retarget(id);
+            }
+        }
+    }
+
+    fn is_dead_end(&self, id: ShardId) -> bool {
+        let Some((shard, newest)) = self.shards.get(&id).zip(self.newest_target(id)) else {
+            return false;
+        };
+        if shard.doomed || !self.is_claimed(&newest.key) {
+            return false;
+        }
+        let lasts = |since: Option<Instant>| {
+            since.is_some_and(|since| self.now - since >= self.config.hysteresis)
+        };
+        match shard.phase {
+            Phase::Locating | Phase::Downloading => {
+                let older = shard.target.is_some_and(|target| target.key != newest.key);
+                older && lasts(shard.outlook.holderless_since)
+            }
+            // Nobody needs to keep what came before the epoch before this.
+            Phase::Replaying => {
+                let stale = shard.applied < Some(self.oldest_kept_height());
+                let behind = shard.applied < Some(newest.height);
+                stale || (behind && lasts(shard.outlook.feedless_since))
+            }
+            _ => false,
         }
     }
 
@@ -204,9 +245,6 @@ impl Coordinator {
         let (Some(old), Some(sizes)) = (shard.target, &shard.sizes) else {
             return true;
         };
-        if shard.phase == Phase::Completing {
-            return false;
-        }
         let pace = self.pace();
         let head = self.chain.head.map_or(newest.height, |head| head.height);
         let changed = sizes.total_bytes() / 1_000 * self.config.change_per_mille_prior;

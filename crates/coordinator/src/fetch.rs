@@ -59,16 +59,33 @@ impl Coordinator {
     }
 
     fn open_window(&mut self, id: ShardId, key: &StateKey) -> bool {
-        let Some(download) = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut())
-        else {
+        let Some(download) = self.shards.get(&id).and_then(|shard| shard.download.as_ref()) else {
             return false;
         };
-        if download.all_asked() || download.open_windows() >= self.config.windows_open_max {
+        let count = download.sizes().count();
+        let askable = self.askable(key, count);
+        if download.all_asked() || askable.is_empty() {
             return false;
         }
-        let holders = Holders::count(&self.peers, key, download.sizes().count(), self.now);
-        let open_max = self.config.windows_open_max;
-        download.open_window(open_max, |part| holders.of(part), &mut self.chance, self.now)
+        let holders = Holders::count(&self.peers, key, count, self.now);
+        let download = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut());
+        let holders = |part| holders.of(part);
+        download.is_some_and(|download| {
+            download.open_window(holders, &askable, &mut self.chance, self.now)
+        })
+    }
+
+    /// The parts that could be asked of somebody at this moment.
+    fn askable(&self, key: &StateKey, count: u32) -> PartSet {
+        let mut askable = PartSet::empty(count);
+        for (peer, state) in self.peers.usable(Kind::Parts, self.now) {
+            if let Some(held) = state.held(key, count)
+                && state.spare_bytes(self.requests.load(peer), &self.config) > 0
+            {
+                askable.union_with(held);
+            }
+        }
+        askable
     }
 
     /// Chooses who is asked for some of `missing`, and for which.
@@ -107,7 +124,8 @@ impl Coordinator {
 
     /// What is expected of a peer that has not delivered anything: as much as of the best.
     pub(crate) fn unproven_rate(&self) -> u64 {
-        let rates = self.peers.usable(self.now).filter_map(|(_, state)| state.rate());
+        let usable = self.peers.usable(Kind::Parts, self.now);
+        let rates = usable.filter_map(|(_, state)| state.rate());
         rates.max().unwrap_or(self.config.download_prior)
     }
 
@@ -122,18 +140,19 @@ impl Coordinator {
         let of = |(peer, state): (Peer, &PeerState)| {
             let load = self.requests.load(peer);
             let spare = state.spare_bytes(load, &self.config);
-            let held =
-                state.held(key, count).filter(|_| spare > 0 && state.supports(Kind::Parts))?;
+            let held = state.held(key, count).filter(|_| spare > 0)?;
             let able =
                 |part: &&PartIndex| held.contains(**part) && !download.has_failed_at(**part, peer);
             let first = missing.iter().find(able)?;
             let bytes = load.1.saturating_add(download.sizes().bytes(*first));
             let rate = state.rate().unwrap_or(unproven);
-            let done_in = time_for(bytes, rate).saturating_mul(1 + state.failures());
+            let failures = state.failures(Kind::Parts);
+            let done_in = time_for(bytes, rate).saturating_mul(failures.saturating_add(1));
             let affinity = rendezvous(state.affinity, *first);
-            Some(Candidate { peer, standing: state.standing(), spare, done_in, affinity })
+            let (standing, whole) = (state.standing(), held.is_full());
+            Some(Candidate { peer, standing, whole, spare, done_in, affinity })
         };
-        self.peers.usable(self.now).filter_map(of).collect()
+        self.peers.usable(Kind::Parts, self.now).filter_map(of).collect()
     }
 
     /// Makes a request of an assignment. Parts that are here or asked of enough peers stay out.
@@ -163,17 +182,14 @@ impl Coordinator {
         if wanting.is_empty() {
             return;
         }
-        let peers: Vec<_> = self.peers.usable(self.now).map(|(peer, _)| peer).collect();
+        let peers = self.peers.usable(Kind::Summary, self.now);
+        let peers: Vec<_> = peers.map(|(peer, _)| peer).collect();
         for peer in peers {
             let asking = |(_, request): (_, &crate::request::Request)| {
                 matches!(request.subject, Subject::Summary { .. })
             };
             let busy = self.requests.of_peer(peer).any(asking);
-            let Some(state) =
-                self.peers.get_mut(peer).filter(|s| !busy && s.supports(Kind::Summary))
-            else {
-                continue;
-            };
+            let Some(state) = self.peers.get_mut(peer).filter(|_| !busy) else { continue };
             let mut shards = Vec::new();
             for (shard, starved) in &wanting {
                 let first_time = !state.was_asked(*shard);
@@ -196,16 +212,14 @@ impl Coordinator {
         let starved = match shard.phase {
             Phase::Locating | Phase::Downloading => {
                 let key = shard.target?.key;
-                let claims =
-                    self.peers.reachable(self.now).filter(|(_, p)| p.claims(&key).is_some());
-                let few = claims.count() < self.config.holders_wanted;
+                let few = self.holders_of(&key) < self.config.holders_wanted;
                 let idle = self.requests.of_shard(shard.id).next().is_none();
                 few || idle
             }
             Phase::Replaying | Phase::Following => {
                 let after = shard.fetched.map(|f| f.through).or(shard.applied)?;
-                let mut usable = self.peers.usable(self.now);
-                !usable.any(|(_, peer)| peer.has_outputs_after(shard.id, after))
+                let mut usable = self.peers.usable(Kind::Outputs, self.now);
+                !usable.any(|(_, peer)| peer.keeps_outputs_after(shard.id, after))
             }
             _ => return None,
         };
@@ -217,6 +231,8 @@ impl Coordinator {
 struct Candidate {
     peer: Peer,
     standing: Standing,
+    /// Whether it holds the whole state.
+    whole: bool,
     /// *Units:* bytes.
     spare: u64,
     /// When it would have sent what it was asked for and one part more.
@@ -224,7 +240,8 @@ struct Candidate {
     affinity: u64,
 }
 
-/// Of those that stand best, and are about as soon done as the soonest, the one whose cache most
+/// Of those that stand best, and are about as soon done as the soonest, one that has not got all
+/// itself, since those that have are few and everybody needs them; of these the one whose cache most
 /// likely has it. A peer that delivers has little room to spare, so others are soon tried as well.
 fn best(candidates: &[Candidate]) -> Option<&Candidate> {
     let standing = candidates.iter().map(|candidate| candidate.standing).min()?;
@@ -232,5 +249,5 @@ fn best(candidates: &[Candidate]) -> Option<&Candidate> {
     let soonest = candidates.clone().map(|candidate| candidate.done_in).min()?;
     let soon = soonest.saturating_mul(2);
     let good = candidates.filter(|candidate| candidate.done_in <= soon);
-    good.max_by_key(|candidate| (candidate.affinity, candidate.peer))
+    good.max_by_key(|candidate| (!candidate.whole, candidate.affinity, candidate.peer))
 }

@@ -36,7 +36,6 @@ impl Coordinator {
             self.replay(id);
             self.ask_outputs(id);
         }
-        self.pregenerate();
     }
 
     /// Stops following a shard that is tracked no more, once it has reached its last height.
@@ -44,7 +43,7 @@ impl Coordinator {
         let Some(shard) = self.shards.get_mut(&id) else { return true };
         let done = shard.last_height.is_some() && shard.applied >= shard.last_height;
         if done {
-            (shard.fetched, shard.outlook.caught_up_since) = (None, None);
+            shard.fetched = None;
             self.cancel_requests_of(id);
             self.enter(id, Phase::Frozen);
         }
@@ -67,11 +66,7 @@ impl Coordinator {
             self.enter(id, Phase::Following);
             self.tell_caught_up(id, applied, deadline);
         } else {
-            if let Some(shard) = self.shards.get_mut(&id) {
-                shard.outlook.caught_up_since = None;
-            }
             self.enter(id, Phase::Replaying);
-            self.event(Event::FellBehind { shard: id });
         }
     }
 
@@ -117,11 +112,12 @@ impl Coordinator {
         let blocks = through.0 - before.0;
         if head.saturating_sub(before.0) >= blocks + BEHIND_MIN {
             let millis = u64::try_from((now - shard.moved).as_millis()).unwrap_or(u64::MAX).max(1);
-            let rate = blocks.saturating_mul(1_000) / millis;
+            let rate = blocks.saturating_mul(1_000_000) / millis;
             let old = self.replay_rate.unwrap_or(rate);
-            self.replay_rate = Some((old / 4).saturating_mul(3).saturating_add(rate / 4).max(1));
+            self.replay_rate = Some((old / 4).saturating_mul(3).saturating_add(rate / 4));
         }
         shard.moved = now;
+        (shard.stops, shard.outlook.stopped_since) = (0, None);
         if let Some(fetched) = &mut shard.fetched
             && fetched.through == through
         {
@@ -146,21 +142,24 @@ impl Coordinator {
             .requests
             .of_shard(id)
             .filter(|(_, r)| matches!(r.subject, Subject::Outputs { .. }) && !r.cancelled)
-            .map(|(_, r)| (r.peer, r.hedged))
+            .map(|(request, r)| (request, r.peer, r.hedged))
             .collect();
-        if open.len() >= OUTPUTS_MAX || open.iter().any(|(_, hedged)| !hedged) {
+        if open.iter().any(|(_, _, hedged)| !hedged) {
             return;
         }
         let able = |(peer, state): &(Peer, &PeerState)| {
-            state.has_outputs_after(id, after)
-                && state.supports(Kind::Outputs)
-                && open.iter().all(|(other, _)| other != peer)
+            state.feeds(id, after, self.now) && open.iter().all(|(_, other, _)| other != peer)
         };
         let load = |(peer, state): &(Peer, &PeerState)| {
-            (state.failures(), self.requests.load(*peer).0, self.preference(state), *peer)
+            let trouble = (state.failures(Kind::Outputs), state.idleness(id));
+            (trouble, self.requests.load(*peer).0, self.preference(state), *peer)
         };
-        let best = self.peers.usable(self.now).filter(able).min_by_key(load);
-        if let Some(peer) = best.map(|(peer, _)| peer) {
+        let best = self.peers.usable(Kind::Outputs, self.now).filter(able).min_by_key(load);
+        if open.len() >= OUTPUTS_MAX {
+            if best.is_some() {
+                self.give_up_slowest(open.iter().map(|(request, ..)| *request));
+            }
+        } else if let Some(peer) = best.map(|(peer, _)| peer) {
             let budget_bytes = self.config.outputs_bytes;
             let query = Query::Outputs { shard: id, after, budget_bytes };
             let request = self.request(peer, Subject::Outputs { shard: id, after }, query);
@@ -181,40 +180,19 @@ impl Coordinator {
         if through <= after {
             // It has nothing newer yet.
             if let Some(state) = self.peers.get_mut(request.peer) {
-                state.rest(now + pause);
+                state.had_nothing_newer(id, now, pause);
             }
-        } else if following && here == Some(after) {
-            let waiting = shard.fetched.map_or(0, |fetched| fetched.bytes);
-            shard.fetched = Some(Fetched { through, bytes: waiting.saturating_add(bytes) });
-            self.cancel_outputs_of(id);
-        }
-    }
-
-    /// Cancels questions for outputs that have come from somebody else.
-    fn cancel_outputs_of(&mut self, id: ShardId) {
-        let open = self.requests.of_shard(id);
-        let outputs = open.filter(|(_, r)| matches!(r.subject, Subject::Outputs { .. }));
-        let ids: Vec<_> = outputs.map(|(id, _)| id).collect();
-        ids.into_iter().for_each(|id| self.cancel(id));
-    }
-
-    /// Has the parts of newly held starts made, one start at a time: the driver works on its parts in
-    /// parallel.
-    fn pregenerate(&mut self) {
-        let running = self.jobs.iter().any(|work| matches!(work, Work::Pregenerate { .. }));
-        if running || self.host_busy || !self.config.serve {
             return;
         }
-        // The newest epoch first: that is what peers ask for.
-        let next = self.shards.values().filter(|shard| !shard.doomed).flat_map(|shard| {
-            let starts = shard.starts.iter().filter(|(_, start)| !start.pregenerated);
-            starts.map(|(epoch, _)| (std::cmp::Reverse(*epoch), shard.id))
-        });
-        let Some((std::cmp::Reverse(epoch), id)) = next.min() else { return };
-        self.run(Work::Pregenerate { shard: id, epoch });
-        if let Some(start) = self.shards.get_mut(&id).and_then(|shard| shard.starts.get_mut(&epoch))
-        {
-            start.pregenerated = true;
+        shard.given_up = 0;
+        if let Some(state) = self.peers.get_mut(request.peer) {
+            state.had_something_newer(id);
+        }
+        if following && here == Some(after) {
+            let waiting = shard.fetched.map_or(0, |fetched| fetched.bytes);
+            shard.fetched = Some(Fetched { through, bytes: waiting.saturating_add(bytes) });
+            // Whoever else was asked is not needed any more.
+            self.cancel_where(id, |request| matches!(request.subject, Subject::Outputs { .. }));
         }
     }
 }

@@ -28,6 +28,81 @@ impl Coordinator {
                 Subject::Summary { .. } => {}
             }
         }
+        self.give_up_slow_parts();
+    }
+
+    /// Gives up requests that bring nothing whole though they have a second, for the sake of a third.
+    fn give_up_slow_parts(&mut self) {
+        let slow = |(_, request): &(RequestId, &Request)| {
+            let parts = matches!(request.subject, Subject::Parts { .. });
+            parts && request.hedged && !request.cancelled && self.is_too_slow(request)
+        };
+        let slow: Vec<_> = self.requests.iter().filter(slow).map(|(id, _)| id).collect();
+        for id in slow {
+            let Some(request) = self.requests.get(id) else { continue };
+            let Some((shard, awaited)) = request.shard().zip(request.awaited().cloned()) else {
+                continue;
+            };
+            if self.somebody_else_holds(shard, &awaited) {
+                self.give_up(id);
+                for (_, other) in self.requests.of_shard_mut(shard) {
+                    other.hedged &= !other.awaits_any(&awaited);
+                }
+            }
+        }
+    }
+
+    /// Whether a peer that was not asked for these parts could be.
+    fn somebody_else_holds(&self, shard: ShardId, parts: &PartSet) -> bool {
+        let shard = self.shards.get(&shard).filter(|shard| shard.phase == Phase::Downloading);
+        let Some(shard) = shard else { return false };
+        let Some((target, download)) = shard.target.zip(shard.download.as_ref()) else {
+            return false;
+        };
+        let able = |(peer, state): (Peer, &PeerState)| {
+            let spare = state.spare_bytes(self.requests.load(peer), &self.config);
+            let asked = self.requests.of_peer(peer).any(|(_, request)| request.awaits_any(parts));
+            let held = state.held(&target.key, parts.count()).filter(|_| spare > 0 && !asked);
+            let fine = |part| !download.has_failed_at(part, peer);
+            held.is_some_and(|held| parts.iter().any(|part| held.contains(part) && fine(part)))
+        };
+        self.peers.usable(Kind::Parts, self.now).any(able)
+    }
+
+    /// Gives up the slowest of some requests of a shard if it takes too long.
+    pub(crate) fn give_up_slowest(&mut self, requests: impl Iterator<Item = RequestId>) {
+        let open = requests.filter_map(|id| Some((self.requests.get(id)?, id)));
+        let slowest = open.min_by_key(|(request, id)| (request.delivered, *id));
+        if let Some((request, id)) = slowest
+            && self.is_too_slow(request)
+        {
+            self.give_up(id);
+        }
+    }
+
+    fn is_too_slow(&self, request: &Request) -> bool {
+        self.now - request.delivered >= self.endurance(request)
+    }
+
+    /// How long a peer may take for something whole when others could be asked. It doubles each time,
+    /// so that a crowd of honest slow ones is not asked in turns for ever.
+    fn endurance(&self, request: &Request) -> Duration {
+        let given_up =
+            request.shard().and_then(|id| self.shards.get(&id)).map_or(0, |s| s.given_up);
+        let measured = self.latencies.get(&request.subject.kind());
+        let usual = measured.and_then(crate::latency::Latency::high).unwrap_or_default();
+        let first = usual.saturating_mul(4).max(self.config.stall_timeout);
+        first.saturating_mul(1 << given_up.min(16))
+    }
+
+    fn give_up(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get(id) else { return };
+        let (peer, kind, shard) = (request.peer, request.subject.kind(), request.shard());
+        self.cancel(id);
+        self.disappointed(peer, kind);
+        if let Some(shard) = shard.and_then(|id| self.shards.get_mut(&id)) {
+            shard.given_up = shard.given_up.saturating_add(1);
+        }
     }
 
     fn wants_hedge(&self, request: &Request) -> bool {
@@ -51,7 +126,8 @@ impl Coordinator {
         let measured = self.latencies.get(&kind).and_then(crate::latency::Latency::high);
         // A percentile of answers that came at once must not make every hiccup a second request.
         measured.map_or(self.config.hedge_prior, |high| {
-            high.saturating_mul(2).clamp(self.config.hedge_min, self.config.stall_timeout)
+            let doubled = high.saturating_mul(2).max(self.config.hedge_min);
+            doubled.min(self.config.stall_timeout)
         })
     }
 
@@ -77,14 +153,14 @@ impl Coordinator {
         request: &Request,
         awaited: &PartSet,
     ) -> Option<(Peer, PartSet)> {
-        let shard = self.shards.get(&shard)?;
+        let shard = self.shards.get(&shard).filter(|shard| shard.phase == Phase::Downloading)?;
         let (key, download) = (shard.target?.key, shard.download.as_ref()?);
         let count = download.sizes().count();
         let overdue = self.now - request.delivered >= self.patience(Kind::Parts);
         let first = self.expected(request.peer, 0);
         let able = |(peer, state): (Peer, &PeerState)| {
             let spare = state.spare_bytes(self.requests.load(peer), &self.config);
-            if peer == request.peer || spare == 0 || !state.supports(Kind::Parts) {
+            if peer == request.peer || spare == 0 {
                 return None;
             }
             let held = state.held(&key, count)?;
@@ -102,7 +178,7 @@ impl Coordinator {
             let sooner = overdue || takes.saturating_mul(3) < first.saturating_mul(2);
             (bytes > 0 && sooner).then_some((state.standing(), takes, peer, parts))
         };
-        let second = self.peers.usable(self.now).filter_map(able);
+        let second = self.peers.usable(Kind::Parts, self.now).filter_map(able);
         let best = second.min_by_key(|(standing, takes, peer, _)| (*standing, *takes, *peer));
         best.map(|(_, _, peer, parts)| (peer, parts))
     }
@@ -144,10 +220,12 @@ impl Coordinator {
 
     pub(crate) fn next_request_timer(&self) -> Option<Instant> {
         let of = |(_, request): (RequestId, &Request)| {
-            let stalls = request.progressed + self.config.stall_timeout;
-            let hedge = request.delivered + self.patience(request.subject.kind());
-            let waits = !request.hedged && !request.cancelled && hedge > self.now;
-            if waits { stalls.min(hedge) } else { stalls }
+            let stalls = self.progressed(request) + self.config.stall_timeout;
+            let second = request.delivered + self.patience(request.subject.kind());
+            let third = request.delivered + self.endurance(request);
+            let next = if request.hedged { third } else { second };
+            let waits = !request.cancelled && next > self.now;
+            if waits { stalls.min(next) } else { stalls }
         };
         self.requests.iter().map(of).min()
     }

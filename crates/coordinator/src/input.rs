@@ -228,10 +228,11 @@ pub enum JobEnd {
         /// The starts of epochs that were passed on the way.
         starts: Vec<(Epoch, PartSizes)>,
     },
-    /// All parts of an epoch's start are in the cache.
-    Pregenerated,
-    /// A part is in the cache.
-    Generated,
+    /// Parts are in the cache, or were.
+    Generated {
+        /// Those that could be made.
+        made: PartSet,
+    },
     /// A shard, or epochs of it, are gone.
     Dropped,
     /// We checked ourselves.

@@ -28,6 +28,7 @@ mod epoch;
 mod event;
 mod fetch;
 mod follow;
+mod generate;
 mod hedge;
 mod id;
 mod input;

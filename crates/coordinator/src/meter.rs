@@ -42,7 +42,7 @@ impl Meter {
             *slot = slot.saturating_add(amount);
         }
         // A first moment says little: the best rate is one that lasted.
-        if self.since.is_some_and(|since| now - since >= 2 * SLOT) {
+        if self.since.is_some_and(|since| now - since >= SLOT) {
             self.best = self.best.max(self.rate(now).unwrap_or(0));
         }
     }
@@ -60,7 +60,7 @@ impl Meter {
         u64::try_from(total * 1_000 / watched.as_millis().max(1)).ok()
     }
 
-    /// The highest rate that ever lasted for two seconds.
+    /// The highest rate that ever lasted for a second.
     pub(crate) fn best(&self) -> Option<u64> {
         Some(self.best).filter(|best| *best > 0)
     }

@@ -6,8 +6,8 @@ use ketch_types::{Height, Instant, ShardId};
 
 use crate::coordinator::Coordinator;
 use crate::event::Event;
-use crate::peers::Holders;
-use crate::shard::{Phase, Shard};
+use crate::peers::{Holders, Kind, PeerState};
+use crate::shard::{Outlook, Phase, Shard};
 use crate::verdict::{Obstacle, Planned, Prospect, Verdict, plan, time_for};
 
 impl Coordinator {
@@ -28,6 +28,7 @@ impl Coordinator {
             let verdict = self.verdict(planned, prospect);
             self.pronounce(planned.shard, verdict, planned.slack);
         }
+        self.leave_dead_ends();
     }
 
     /// The time until a height is reached.
@@ -70,22 +71,38 @@ impl Coordinator {
         self.order = order.into_iter().map(|planned| planned.shard).collect();
     }
 
-    /// Notes since when nobody in reach holds some part that is missing.
+    /// Notes since when nobody in reach holds some part that is missing, or the outputs that come next.
     fn note_holders(&mut self, id: ShardId) {
         let Some(shard) = self.shards.get(&id) else { return };
         let fetching = matches!(shard.phase, Phase::Locating | Phase::Downloading);
-        let lacking = fetching && self.lacks_holder(shard);
+        let holderless = fetching && self.lacks_holder(shard);
+        let feedless = self.lacks_feed(shard);
         let now = self.now;
-        if let Some(shard) = self.shards.get_mut(&id) {
-            let since = shard.outlook.holderless_since;
-            shard.outlook.holderless_since = lacking.then(|| since.unwrap_or(now));
+        if let Some(Shard { outlook, .. }) = self.shards.get_mut(&id) {
+            let since =
+                |lacking: bool, since: Option<Instant>| lacking.then(|| since.unwrap_or(now));
+            outlook.holderless_since = since(holderless, outlook.holderless_since);
+            outlook.feedless_since = since(feedless, outlook.feedless_since);
         }
+    }
+
+    /// Whether blocks are missing that nobody gives who did not fail to lately.
+    fn lacks_feed(&self, shard: &Shard) -> bool {
+        let following = matches!(shard.phase, Phase::Replaying | Phase::Following);
+        let Some((applied, head)) = shard.applied.filter(|_| following).zip(self.chain.head) else {
+            return false;
+        };
+        let after = shard.fetched.map_or(applied, |fetched| fetched.through);
+        let gives = |(_, peer): (_, &PeerState)| {
+            peer.failures(Kind::Outputs) == 0 && peer.keeps_outputs_after(shard.id, after)
+        };
+        after < head.height && !self.peers.reachable(self.now).any(gives)
     }
 
     fn lacks_holder(&self, shard: &Shard) -> bool {
         let Some(target) = shard.target else { return true };
         let Some(download) = &shard.download else {
-            return !self.peers.reachable(self.now).any(|(_, p)| p.claims(&target.key).is_some());
+            return shard.sizes.is_none() && !self.is_claimed(&target.key);
         };
         let count = download.sizes().count();
         let mut reachable = self.peers.reachable(self.now);
@@ -101,30 +118,37 @@ impl Coordinator {
 
     fn verdict(&self, planned: &Planned, prospect: &Prospect) -> Verdict {
         let left = prospect.left;
-        let outlook = self.shards.get(&planned.shard).map(|shard| &shard.outlook);
+        let (config, unknown) = (&self.config, Outlook::default());
+        let outlook = self.shards.get(&planned.shard).map_or(&unknown, |shard| &shard.outlook);
         let lasting = |since: Option<Instant>, time| since.is_some_and(|s| self.now - s >= time);
-        let holderless = outlook.and_then(|outlook| outlook.holderless_since);
-        if lasting(holderless, self.config.holderless_max) {
+        let lasting_lack =
+            |time| lasting(outlook.holderless_since, time) || lasting(outlook.feedless_since, time);
+        if lasting_lack(config.holderless_max) {
             return Verdict::Impossible { obstacle: Obstacle::NoHolder, left };
         }
-        // The first search takes a moment.
-        let lacking = lasting(holderless, self.config.hysteresis);
-        match planned.needed.filter(|_| planned.in_time && !lacking) {
-            Some(needed) => Verdict::OnTime { margin: left.saturating_sub(needed) },
-            None => {
-                let warned = outlook.and_then(|outlook| outlook.at_risk_since);
-                let obstacle = self
-                    .obstacle(prospect)
-                    .filter(|_| lasting(warned, self.config.impossible_after));
-                obstacle.map_or(Verdict::AtRisk { needed: planned.needed, left }, |obstacle| {
-                    Verdict::Impossible { obstacle, left }
-                })
-            }
+        if lasting(outlook.stopped_since, config.holderless_max) {
+            return Verdict::Impossible { obstacle: Obstacle::OwnWork, left };
+        }
+        // The first search takes a moment, and an outline too; how much is to come is not known before.
+        let moment = (left / 4).max(config.hysteresis).min(config.holderless_max);
+        let doubtful = lasting_lack(config.hysteresis)
+            || outlook.stopped_since.is_some()
+            || lasting(outlook.outlineless_since, moment);
+        if let Some(needed) = planned.needed.filter(|_| planned.in_time && !doubtful) {
+            return Verdict::OnTime { margin: left.saturating_sub(needed) };
+        }
+        let warned = lasting(outlook.at_risk_since, config.impossible_after);
+        match self.obstacle(planned, prospect).filter(|_| warned) {
+            Some(obstacle) => Verdict::Impossible { obstacle, left },
+            None => Verdict::AtRisk { needed: planned.needed.filter(|_| !doubtful), left },
         }
     }
 
     /// Why a shard could not be in time even if it had the whole line to itself, at its best.
-    fn obstacle(&self, prospect: &Prospect) -> Option<Obstacle> {
+    fn obstacle(&self, planned: &Planned, prospect: &Prospect) -> Option<Obstacle> {
+        if planned.needed.is_none() && self.replay_rate.is_some() {
+            return Some(Obstacle::Replay);
+        }
         let best = self.downloaded.best()?;
         let left_millis = u64::try_from(prospect.left.as_millis()).unwrap_or(u64::MAX).max(1);
         let too_slow = time_for(prospect.bytes_left, best) > prospect.left;

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
@@ -26,18 +26,45 @@ pub(crate) struct PeerState {
     pub(crate) affinity: u64,
     connected: bool,
     holdings: BTreeMap<(ShardId, Epoch), Holding>,
-    following: BTreeMap<ShardId, Following>,
+    feeds: BTreeMap<ShardId, Feed>,
     /// Measured over its answers. *Units:* bytes per second.
     rate: Option<u64>,
     /// What may be under way from it. *Units:* bytes.
     window_bytes: u64,
-    failures: u32,
-    resting_until: Instant,
+    /// The size of the part that came last. *Units:* bytes.
+    part_bytes: u64,
+    records: BTreeMap<Kind, Record>,
     banned_until: Instant,
-    /// What it said that it does not answer.
-    unsupported: BTreeSet<Kind>,
     /// When it was last asked what it holds of a shard.
     asked: BTreeMap<ShardId, Instant>,
+}
+
+/// How a peer has done at one kind of request. Each kind has its own, so that who answers one well
+/// cannot make up for another that it leaves lying.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    /// Since it last did well.
+    failures: u32,
+    resting_until: Instant,
+    /// When anything came of an answer.
+    progressed: Option<Instant>,
+    /// Whether it said that it does not answer this kind.
+    unsupported: bool,
+}
+
+impl Record {
+    const CLEAN: Self =
+        Self { failures: 0, resting_until: Instant::ORIGIN, progressed: None, unsupported: false };
+}
+
+/// Outputs that a peer keeps of one shard.
+#[derive(Clone, Copy, Debug)]
+struct Feed {
+    following: Following,
+    /// How often in a row it had nothing newer.
+    idle: u32,
+    /// It is not asked before.
+    idle_until: Instant,
 }
 
 /// How well a peer has done so far, the best first.
@@ -68,10 +95,10 @@ impl Peers {
         if let Some(state) = self.known.get_mut(&peer) {
             state.connected = false;
             state.holdings.clear();
-            state.following.clear();
+            state.feeds.clear();
             state.asked.clear();
         }
-        self.known.retain(|_, state| state.connected || state.free_at() > now);
+        self.known.retain(|_, state| state.connected || state.matters_until() > now);
         let absent: Vec<_> =
             self.known.iter().filter(|(_, s)| !s.connected).map(|(p, _)| *p).collect();
         for peer in absent.iter().take(absent.len().saturating_sub(ABSENT_MAX)) {
@@ -87,13 +114,16 @@ impl Peers {
         self.known.get_mut(&peer)
     }
 
-    /// Peers that can be asked now.
-    pub(crate) fn usable(&self, now: Instant) -> impl Iterator<Item = (Peer, &PeerState)> {
-        let usable = move |state: &PeerState| state.connected && state.free_at() <= now;
-        self.known
-            .iter()
-            .filter(move |(_, state)| usable(state))
-            .map(|(peer, state)| (*peer, state))
+    /// Peers that can be asked now for something of a kind.
+    pub(crate) fn usable(
+        &self,
+        kind: Kind,
+        now: Instant,
+    ) -> impl Iterator<Item = (Peer, &PeerState)> {
+        self.reachable(now).filter(move |(_, state)| {
+            let record = state.record(kind);
+            record.resting_until <= now && !record.unsupported
+        })
     }
 
     /// Peers that are connected and not banned, resting ones included.
@@ -104,13 +134,16 @@ impl Peers {
 
     /// Has every peer be asked anew what it holds of a shard.
     pub(crate) fn ask_again(&mut self, shard: ShardId) {
-        self.known.values_mut().for_each(|state| drop(state.asked.remove(&shard)));
+        for state in self.known.values_mut() {
+            state.asked.remove(&shard);
+        }
     }
 
     /// The next moment at which a peer has rested enough.
     pub(crate) fn next_free(&self, now: Instant) -> Option<Instant> {
         let connected = self.known.values().filter(|state| state.connected);
-        connected.map(PeerState::free_at).filter(|free| *free > now).min()
+        let of = |state: &PeerState| state.rests().filter(|free| *free > now).min();
+        connected.filter_map(of).min()
     }
 }
 
@@ -121,20 +154,34 @@ impl PeerState {
             affinity,
             connected: true,
             holdings: BTreeMap::new(),
-            following: BTreeMap::new(),
+            feeds: BTreeMap::new(),
             rate: None,
             window_bytes: 0,
-            failures: 0,
-            resting_until: Instant::ORIGIN,
+            part_bytes: 0,
+            records: BTreeMap::new(),
             banned_until: Instant::ORIGIN,
-            unsupported: BTreeSet::new(),
             asked: BTreeMap::new(),
         }
     }
 
-    /// When it may be asked again.
-    fn free_at(&self) -> Instant {
-        self.resting_until.max(self.banned_until)
+    fn record(&self, kind: Kind) -> Record {
+        self.records.get(&kind).copied().unwrap_or(Record::CLEAN)
+    }
+
+    fn record_mut(&mut self, kind: Kind) -> &mut Record {
+        self.records.entry(kind).or_insert(Record::CLEAN)
+    }
+
+    /// All moments at which some rest of it ends.
+    fn rests(&self) -> impl Iterator<Item = Instant> + '_ {
+        let records = self.records.values().map(|record| record.resting_until);
+        let feeds = self.feeds.values().map(|feed| feed.idle_until);
+        records.chain(feeds).chain([self.banned_until])
+    }
+
+    /// Until when it must not be forgotten.
+    fn matters_until(&self) -> Instant {
+        self.rests().max().unwrap_or(self.banned_until)
     }
 
     pub(crate) fn is_banned(&self, now: Instant) -> bool {
@@ -170,85 +217,137 @@ impl PeerState {
 
     pub(crate) fn follow(&mut self, following: Following) {
         let shard = following.shard();
-        if self.following.len() < HOLDINGS_MAX || self.following.contains_key(&shard) {
-            self.following.insert(shard, following);
+        if let Some(feed) = self.feeds.get_mut(&shard) {
+            feed.following = following;
+        } else if self.feeds.len() < HOLDINGS_MAX {
+            let feed = Feed { following, idle: 0, idle_until: Instant::ORIGIN };
+            self.feeds.insert(shard, feed);
         }
     }
 
     /// Whether the peer keeps the outputs that come after a height; how far it has come by now is
     /// only known to it.
-    pub(crate) fn has_outputs_after(&self, shard: ShardId, height: Height) -> bool {
-        self.following.get(&shard).is_some_and(|following| following.first() <= height.next())
+    pub(crate) fn keeps_outputs_after(&self, shard: ShardId, height: Height) -> bool {
+        self.feeds.get(&shard).is_some_and(|feed| feed.following.first() <= height.next())
+    }
+
+    /// Whether it may have had something newer since it was last asked.
+    pub(crate) fn feeds(&self, shard: ShardId, height: Height, now: Instant) -> bool {
+        self.keeps_outputs_after(shard, height)
+            && self.feeds.get(&shard).is_some_and(|feed| feed.idle_until <= now)
+    }
+
+    /// It had nothing newer: it is asked again a moment later, each time a longer one.
+    pub(crate) fn had_nothing_newer(&mut self, shard: ShardId, now: Instant, pause: Duration) {
+        if let Some(feed) = self.feeds.get_mut(&shard) {
+            feed.idle_until = now + pause.saturating_mul(1 << feed.idle.min(8));
+            feed.idle = feed.idle.saturating_add(1);
+        }
+    }
+
+    /// Outputs came from it.
+    pub(crate) fn had_something_newer(&mut self, shard: ShardId) {
+        if let Some(feed) = self.feeds.get_mut(&shard) {
+            feed.idle = 0;
+        }
+    }
+
+    /// How often in a row it had no newer outputs.
+    pub(crate) fn idleness(&self, shard: ShardId) -> u32 {
+        self.feeds.get(&shard).map_or(0, |feed| feed.idle)
     }
 
     /// Forgets that the peer has outputs of a shard.
     pub(crate) fn unfollow(&mut self, shard: ShardId) {
-        self.following.remove(&shard);
+        self.feeds.remove(&shard);
     }
 
     pub(crate) fn rate(&self) -> Option<u64> {
         self.rate
     }
 
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
+    /// Failures at a kind of request since the last success.
+    pub(crate) fn failures(&self, kind: Kind) -> u32 {
+        self.record(kind).failures
     }
 
-    /// Where it stands among those who could be asked: who delivers comes first, then who has not been
-    /// tried, then who failed last.
+    /// Where it stands among those who could be asked for parts: who delivers comes first, then who
+    /// has not been tried, then who failed last.
     pub(crate) fn standing(&self) -> Standing {
-        match (self.failures, self.rate) {
+        match (self.failures(Kind::Parts), self.rate) {
             (0, Some(_)) => Standing::Proven,
             (0, None) => Standing::Untried,
             _ => Standing::Failed,
         }
     }
 
-    pub(crate) fn supports(&self, kind: Kind) -> bool {
-        !self.unsupported.contains(&kind)
-    }
-
     pub(crate) fn lacks(&mut self, kind: Kind) {
-        self.unsupported.insert(kind);
+        self.record_mut(kind).unsupported = true;
     }
 
-    /// How many more bytes may be asked of it. A peer that has not proven itself gets one part.
+    /// How many more bytes of parts may be asked of it. A peer that has not proven itself gets one
+    /// part.
     pub(crate) fn spare_bytes(&self, in_flight: (usize, u64), config: &Config) -> u64 {
         match self.rate {
             None if in_flight.0 > 0 => 0,
             None => 1,
             Some(_) if in_flight.0 >= config.peer_requests_max => 0,
-            Some(_) => self.window_bytes.saturating_sub(in_flight.1),
+            Some(rate) => {
+                // No more than comes in half the time in which it would count as stalled.
+                let millis = u64::try_from(config.stall_timeout.as_millis()).unwrap_or(u64::MAX);
+                let soon = rate.saturating_mul(millis) / 2_000;
+                let window = self.window_bytes.min(soon.max(self.part_bytes.saturating_mul(2)));
+                window.saturating_sub(in_flight.1)
+            }
         }
     }
 
-    /// Something of `bytes` came, `took` after what came before it.
+    /// A part of `bytes` came, `took` after what came before it.
     pub(crate) fn delivered(&mut self, bytes: u64, took: Duration, config: &Config) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = bytes.saturating_mul(1_000) / millis;
+        self.part_bytes = bytes;
         self.rate = Some(self.rate.map_or(rate, |old| (old / 4).saturating_mul(3) + rate / 4));
-        self.failures = 0;
+        self.did_well(Kind::Parts);
         // As congestion windows open: by what was delivered, so doubling with every round.
         let grown = self.window_bytes.max(bytes).saturating_add(bytes);
         self.window_bytes = grown.min(config.peer_bytes_max.max(bytes));
     }
 
-    /// It did not answer, or not well: it is left alone for a while, each time longer.
-    pub(crate) fn failed(&mut self, now: Instant, config: &Config) {
-        self.failures = self.failures.saturating_add(1);
-        self.window_bytes /= 2;
-        let times = 1 << (self.failures - 1).min(16);
-        self.rest(now + config.backoff.saturating_mul(times).min(config.backoff_max));
+    pub(crate) fn progressed(&mut self, kind: Kind, now: Instant) {
+        self.record_mut(kind).progressed = Some(now);
     }
 
-    pub(crate) fn rest(&mut self, until: Instant) {
-        self.resting_until = self.resting_until.max(until);
+    pub(crate) fn last_progress(&self, kind: Kind) -> Option<Instant> {
+        self.record(kind).progressed
+    }
+
+    /// It answered a request of a kind as it should.
+    pub(crate) fn did_well(&mut self, kind: Kind) {
+        self.record_mut(kind).failures = 0;
+    }
+
+    /// It did not answer, or not well: it is left alone for a while, each time longer.
+    pub(crate) fn failed(&mut self, kind: Kind, now: Instant, config: &Config) {
+        if kind == Kind::Parts {
+            self.window_bytes /= 2;
+        }
+        let record = self.record_mut(kind);
+        record.failures = record.failures.saturating_add(1);
+        let times = 1 << (record.failures - 1).min(16);
+        let wait = config.backoff.saturating_mul(times).min(config.backoff_max);
+        self.rest(kind, now + wait);
+    }
+
+    pub(crate) fn rest(&mut self, kind: Kind, until: Instant) {
+        let record = self.record_mut(kind);
+        record.resting_until = record.resting_until.max(until);
     }
 
     pub(crate) fn ban(&mut self, until: Instant) {
         self.banned_until = until;
         self.holdings.clear();
-        self.following.clear();
+        self.feeds.clear();
     }
 
     /// Whether it was ever asked what it holds of a shard.
@@ -288,24 +387,26 @@ impl StateKey {
 pub(crate) struct Holders {
     /// Peers that hold everything.
     complete: u32,
-    partial: BTreeMap<PartIndex, u32>,
+    partial: Vec<u32>,
 }
 
 impl Holders {
     pub(crate) fn count(peers: &Peers, state: &StateKey, parts: u32, now: Instant) -> Self {
-        let mut holders = Holders { complete: 0, partial: BTreeMap::new() };
+        let mut holders = Holders { complete: 0, partial: vec![0; parts as usize] };
         for held in peers.reachable(now).filter_map(|(_, peer)| peer.held(state, parts)) {
             if held.is_full() {
                 holders.complete += 1;
             } else {
-                held.iter().for_each(|part| *holders.partial.entry(part).or_default() += 1);
+                for part in held.iter() {
+                    holders.partial.get_mut(part.0 as usize).into_iter().for_each(|of| *of += 1);
+                }
             }
         }
         holders
     }
 
     pub(crate) fn of(&self, part: PartIndex) -> u32 {
-        self.complete + self.partial.get(&part).copied().unwrap_or(0)
+        self.complete + self.partial.get(part.0 as usize).copied().unwrap_or(0)
     }
 }
 
@@ -328,14 +429,14 @@ mod tests {
         let config = Config::default();
         let mut peers = connected();
         for (now, rest) in [(0, 500), (500, 1_000), (1_500, 2_000)] {
-            peers.get_mut(Peer(1)).unwrap().failed(at(now), &config);
-            assert_eq!(peers.usable(at(now + rest - 1)).count(), 0);
-            assert_eq!(peers.usable(at(now + rest)).count(), 1);
+            peers.get_mut(Peer(1)).unwrap().failed(Kind::Parts, at(now), &config);
+            assert_eq!(peers.usable(Kind::Parts, at(now + rest - 1)).count(), 0);
+            assert_eq!(peers.usable(Kind::Parts, at(now + rest)).count(), 1);
         }
         let peer = peers.get_mut(Peer(1)).unwrap();
         peer.delivered(1_000, Duration::from_secs(1), &config);
-        peer.failed(at(10_000), &config);
-        assert_eq!(peers.usable(at(10_500)).count(), 1);
+        peer.failed(Kind::Parts, at(10_000), &config);
+        assert_eq!(peers.usable(Kind::Parts, at(10_500)).count(), 1);
     }
 
     #[test]
@@ -346,14 +447,43 @@ mod tests {
         assert_eq!((peer.spare_bytes((0, 0), &config), peer.spare_bytes((1, 10), &config)), (1, 0));
         let windows: Vec<_> = (0..10)
             .map(|_| {
-                peer.delivered(10, Duration::from_secs(1), &config);
+                peer.delivered(10, Duration::from_millis(1), &config);
                 peer.spare_bytes((0, 0), &config)
             })
             .collect();
         assert_eq!(windows, [20, 30, 40, 50, 60, 70, 80, 90, 100, 100]);
-        peer.failed(at(0), &config);
+        peer.failed(Kind::Parts, at(0), &config);
         assert_eq!(peer.spare_bytes((1, 20), &config), 30);
         assert_eq!(peer.spare_bytes((config.peer_requests_max, 0), &config), 0);
+    }
+
+    #[test]
+    fn no_more_is_asked_of_a_slow_peer_than_soon_comes_but_two_parts_at_least() {
+        let config = Config { stall_timeout: Duration::from_secs(10), ..Config::default() };
+        for (took, room) in [(1, 5_000), (10, 500), (1_000, 200)] {
+            let mut peers = connected();
+            let peer = peers.get_mut(Peer(1)).unwrap();
+            for _ in 0..100 {
+                peer.delivered(100, Duration::from_secs(1) * took / 10, &config);
+            }
+            assert_eq!(
+                peer.spare_bytes((0, 0), &config),
+                room,
+                "a part in {took} tenths of a second"
+            );
+        }
+    }
+
+    #[test]
+    fn who_does_well_at_one_kind_of_request_is_not_excused_for_another() {
+        let config = Config::default();
+        let mut peers = connected();
+        let peer = peers.get_mut(Peer(1)).unwrap();
+        peer.failed(Kind::Parts, at(0), &config);
+        peer.did_well(Kind::Outputs);
+        assert_eq!((peer.failures(Kind::Parts), peer.failures(Kind::Outputs)), (1, 0));
+        assert_eq!(peers.usable(Kind::Parts, at(1)).count(), 0);
+        assert_eq!(peers.usable(Kind::Outputs, at(1)).count(), 1);
     }
 
     #[test]
@@ -363,7 +493,7 @@ mod tests {
         peers.disconnect(Peer(1), at(0));
         peers.connect(Peer(1), PeerClass::Other, 1);
         assert!(peers.get(Peer(1)).unwrap().is_banned(at(999)));
-        assert_eq!(peers.usable(at(999)).count(), 0);
+        assert_eq!(peers.usable(Kind::Parts, at(999)).count(), 0);
         peers.disconnect(Peer(1), at(1_000));
         assert!(peers.get(Peer(1)).is_none());
     }

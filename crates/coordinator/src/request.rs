@@ -70,6 +70,11 @@ impl Request {
         }
     }
 
+    /// Whether any of some parts is still to come.
+    pub(crate) fn awaits_any(&self, parts: &PartSet) -> bool {
+        self.awaited().is_some_and(|awaited| parts.iter().any(|part| awaited.contains(part)))
+    }
+
     /// Takes note that `part` came; whether it was awaited.
     pub(crate) fn deliver(&mut self, part: PartIndex, bytes: u64, now: Instant) -> bool {
         let Subject::Parts { awaited, awaited_bytes, .. } = &mut self.subject else {
@@ -124,6 +129,14 @@ impl Requests {
 
     pub(crate) fn of_shard(&self, shard: ShardId) -> impl Iterator<Item = (RequestId, &Request)> {
         self.iter().filter(move |(_, request)| request.shard() == Some(shard))
+    }
+
+    pub(crate) fn of_shard_mut(
+        &mut self,
+        shard: ShardId,
+    ) -> impl Iterator<Item = (RequestId, &mut Request)> {
+        let of_shard = move |(_, r): &(&RequestId, &mut Request)| r.shard() == Some(shard);
+        self.open.iter_mut().filter(of_shard).map(|(id, request)| (*id, request))
     }
 
     /// How many requests a peer has open, and for how many bytes.

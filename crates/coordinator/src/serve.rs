@@ -1,17 +1,19 @@
 //! What peers ask for, and in which order they get it.
 
-use ketch_types::{Epoch, Height, PartIndex, PartSet, ShardId, StateRoot};
+use std::time::Duration;
+
+use ketch_types::{Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::{Budget, Following, OutputsRequest, PartsRequest, Refusal, Summary};
 
-use crate::command::{Command, Work};
+use crate::command::Command;
 use crate::coordinator::Coordinator;
 use crate::id::{Ask, Peer};
 use crate::input::{PeerClass, PeerQuery};
 use crate::serving::{PartStream, Stream};
 use crate::shard::Shard;
 
-/// Parts of one stream that the driver has at once: one on its way and one being read.
-const SENDING_PER_STREAM: usize = 2;
+/// Parts of one peer that the driver has at once: one on its way and one being read.
+const SENDING_PER_PEER: usize = 2;
 /// How much more a validator of this epoch or the next is served than anybody else.
 const VALIDATOR_WEIGHT: u64 = 3;
 
@@ -69,8 +71,7 @@ impl Coordinator {
             let outputs = self.outputs_of(shard);
             following.extend(outputs.and_then(|(f, l)| Following::new(shard.id, f, l).ok()));
         }
-        // No question names more shards than an answer has room for.
-        Summary::new(holdings, following).unwrap_or_default()
+        Summary::fitting(holdings, following)
     }
 
     /// The heights of the first and the last chunk whose outputs are kept.
@@ -115,20 +116,20 @@ impl Coordinator {
             root: served.root,
             lacking: left.len() < request.wanted().len(),
             left,
-            sending: std::collections::BTreeSet::new(),
+            sending: std::collections::BTreeMap::new(),
             budget: Budget::new(request.budget_bytes()),
         };
         self.serving.open(ask, Stream { peer, weight, parts: Some(parts) });
     }
 
     fn outputs_asked(&mut self, ask: Ask, peer: Peer, weight: u64, request: OutputsRequest) {
-        let OutputsRequest { shard, after, budget_bytes } = request;
+        let OutputsRequest { shard, after, newest_epoch, budget_bytes } = request;
         let kept = self.shards.get(&shard).and_then(|shard| self.outputs_of(shard));
         let refusal = match kept {
             Some((first, _)) if after.next() < first => Refusal::NotRetained,
             Some((_, last)) if after < last => {
                 self.serving.open(ask, Stream { peer, weight, parts: None });
-                let send = Command::SendOutputs { ask, shard, after, budget_bytes };
+                let send = Command::SendOutputs { ask, shard, after, newest_epoch, budget_bytes };
                 return self.command(send);
             }
             _ => Refusal::NotHeld,
@@ -138,7 +139,10 @@ impl Coordinator {
 
     /// Gives the driver parts to send and to make, the peer that had least first.
     pub(crate) fn serve(&mut self) {
-        while self.serving.sending() < self.config.sends_max {
+        let patience = self.config.stall_timeout;
+        self.drop_what_is_not_held();
+        // Who takes his part slowly keeps nobody else waiting.
+        while self.serving.sending(|begun| self.now - begun < patience) < self.config.sends_max {
             let asks = self.serving.by_fairness();
             if !asks.into_iter().any(|ask| self.send_next(ask)) {
                 break;
@@ -148,11 +152,31 @@ impl Coordinator {
             self.generate_for(ask);
             self.finish(ask);
         }
+        self.pregenerate();
+    }
+
+    /// Gives up what is left of streams whose state is not held any more.
+    fn drop_what_is_not_held(&mut self) {
+        let shards = &self.shards;
+        for stream in self.serving.part_streams_mut() {
+            let shard = shards.get(&stream.shard).filter(|shard| !shard.doomed);
+            if shard.is_none_or(|shard| shard.cached(stream.root).is_none()) {
+                stream.left = PartSet::empty(stream.left.count());
+            }
+        }
+    }
+
+    /// When a send is so old that it does not count any more.
+    pub(crate) fn next_send_timer(&self) -> Option<Instant> {
+        let patience: Duration = self.config.stall_timeout;
+        let ends = self.serving.sends().map(|begun| begun + patience);
+        ends.filter(|at| *at > self.now).min()
     }
 
     /// Sends a stream's next part that is in the cache, if it has one.
     fn send_next(&mut self, ask: Ask) -> bool {
         let Some((shard, root, part, bytes)) = self.next_cached(ask) else { return false };
+        let now = self.now;
         let Some(stream) = self.serving.parts_mut(ask) else { return false };
         if !stream.budget.admits(bytes) {
             // The budget is spent: what is left is not sent.
@@ -160,7 +184,7 @@ impl Coordinator {
             return false;
         }
         stream.left.remove(part);
-        stream.sending.insert(part);
+        stream.sending.insert(part, now);
         self.serving.charge(ask, bytes);
         self.command(Command::SendPart { ask, shard, root, part });
         true
@@ -168,31 +192,11 @@ impl Coordinator {
 
     fn next_cached(&self, ask: Ask) -> Option<(ShardId, StateRoot, PartIndex, u64)> {
         let stream = self.serving.parts(ask)?;
-        let room = stream.sending.len() < SENDING_PER_STREAM;
+        let room = self.serving.sending_to_peer_of(ask) < SENDING_PER_PEER;
         let shard = self.shards.get(&stream.shard).filter(|_| room)?;
         let (sizes, cached) = shard.cached(stream.root)?;
         let part = stream.left.iter().find(|part| cached.contains(*part))?;
         Some((stream.shard, stream.root, part, sizes.bytes(part)))
-    }
-
-    /// Has the stream's next part made that is not in the cache, once for all who wait for it.
-    fn generate_for(&mut self, ask: Ask) {
-        let most = if self.host_busy { 1 } else { self.config.generations_max };
-        if self.serving.generating.len() >= most {
-            return;
-        }
-        let Some(stream) = self.serving.parts(ask) else { return };
-        let (id, root) = (stream.shard, stream.root);
-        let cached = self.shards.get(&id).and_then(|shard| shard.cached(root));
-        let absent = |part: &PartIndex| {
-            cached.is_none_or(|(_, cached)| !cached.contains(*part))
-                && !self.serving.generating.contains(&(id, root, *part))
-        };
-        let next = stream.left.iter().find(absent);
-        if let Some(part) = next {
-            self.serving.generating.insert((id, root, part));
-            self.run(Work::Generate { shard: id, root, part });
-        }
     }
 
     /// Ends an answer of which nothing is left to send.
@@ -222,28 +226,12 @@ impl Coordinator {
     /// The cache has dropped a part: it is made again, and sent then.
     pub(crate) fn part_not_cached(&mut self, ask: Ask, part: PartIndex) {
         let Some(stream) = self.serving.parts_mut(ask) else { return };
-        if stream.sending.remove(&part) {
+        if stream.sending.remove(&part).is_some() {
             stream.left.insert(part);
             let (id, root) = (stream.shard, stream.root);
             if let Some(shard) = self.shards.get_mut(&id) {
                 shard.uncache(root, part);
             }
-        }
-    }
-
-    pub(crate) fn generated(&mut self, id: ShardId, root: StateRoot, part: PartIndex, made: bool) {
-        self.serving.generating.remove(&(id, root, part));
-        if made && let Some(shard) = self.shards.get_mut(&id) {
-            shard.cache(root, part);
-        } else {
-            self.serving.give_up(root, part);
-        }
-    }
-
-    pub(crate) fn pregenerated(&mut self, id: ShardId, epoch: Epoch) {
-        let shard = self.shards.get_mut(&id);
-        if let Some(start) = shard.and_then(|shard| shard.starts.get_mut(&epoch)) {
-            start.cached = PartSet::full(start.sizes.count());
         }
     }
 }

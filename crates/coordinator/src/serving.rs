@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ketch_types::{PartIndex, PartSet, ShardId, StateRoot};
+use ketch_types::{Instant, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::Budget;
 
 use crate::id::{Ask, Peer};
@@ -34,8 +34,8 @@ pub(crate) struct PartStream {
     pub(crate) root: StateRoot,
     /// Wanted and held, not yet handed to the driver.
     pub(crate) left: PartSet,
-    /// Handed to the driver and not yet sent.
-    pub(crate) sending: BTreeSet<PartIndex>,
+    /// Handed to the driver and not yet sent, and since when.
+    pub(crate) sending: BTreeMap<PartIndex, Instant>,
     /// In bytes of payloads.
     pub(crate) budget: Budget,
     /// Whether parts were asked for that we do not hold.
@@ -90,10 +90,26 @@ impl Serving {
         asks.into_iter().map(|(_, ask)| ask).collect()
     }
 
-    /// Parts that the driver is sending, over all streams.
-    pub(crate) fn sending(&self) -> usize {
+    /// When the driver began to send each part that it is sending.
+    pub(crate) fn sends(&self) -> impl Iterator<Item = Instant> + '_ {
         let parts = self.asks.values().filter_map(|stream| stream.parts.as_ref());
-        parts.map(|parts| parts.sending.len()).sum()
+        parts.flat_map(|parts| parts.sending.values().copied())
+    }
+
+    /// How many parts the driver is sending, of those begun when `counts` says.
+    pub(crate) fn sending(&self, counts: impl Fn(Instant) -> bool) -> usize {
+        self.sends().filter(|begun| counts(*begun)).count()
+    }
+
+    /// Parts that the driver is sending to the peer of a stream, over all its streams.
+    pub(crate) fn sending_to_peer_of(&self, ask: Ask) -> usize {
+        let Some(peer) = self.asks.get(&ask).map(|stream| stream.peer) else { return 0 };
+        let streams = self.asks.values().filter(|stream| stream.peer == peer);
+        streams.filter_map(|stream| stream.parts.as_ref()).map(|parts| parts.sending.len()).sum()
+    }
+
+    pub(crate) fn part_streams_mut(&mut self) -> impl Iterator<Item = &mut PartStream> {
+        self.asks.values_mut().filter_map(|stream| stream.parts.as_mut())
     }
 
     pub(crate) fn parts(&self, ask: Ask) -> Option<&PartStream> {
@@ -114,8 +130,7 @@ impl Serving {
 
     /// Takes a part out of every stream that waits for it: it cannot be made.
     pub(crate) fn give_up(&mut self, root: StateRoot, part: PartIndex) {
-        let parts = self.asks.values_mut().filter_map(|stream| stream.parts.as_mut());
-        for stream in parts.filter(|stream| stream.root == root) {
+        for stream in self.part_streams_mut().filter(|stream| stream.root == root) {
             stream.lacking |= stream.left.remove(part);
         }
     }
@@ -130,7 +145,7 @@ mod tests {
             shard: ShardId(0),
             root: StateRoot::new([0; 32]),
             left: PartSet::full(9),
-            sending: BTreeSet::new(),
+            sending: BTreeMap::new(),
             budget: Budget::new(u64::MAX),
             lacking: false,
         };

@@ -4,7 +4,7 @@ use std::fmt;
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 
 use crate::download::Download;
-use crate::id::{JobId, Peer};
+use crate::id::JobId;
 use crate::part_sizes::PartSizes;
 use crate::peers::StateKey;
 use crate::verdict::Verdict;
@@ -116,6 +116,10 @@ pub(crate) struct Shard {
     pub(crate) moved: Instant,
     /// When a stopped task is tried again.
     pub(crate) retry_at: Option<Instant>,
+    /// How often it has stopped since local work last succeeded.
+    pub(crate) stops: u32,
+    /// How many answers were given up because they came too slowly, since one was whole.
+    pub(crate) given_up: u32,
     /// Whether it is to be dropped as soon as no job of it is running.
     pub(crate) doomed: bool,
 }
@@ -142,8 +146,9 @@ pub(crate) struct Start {
     pub(crate) sizes: PartSizes,
     /// The parts that are known to be in the cache.
     pub(crate) cached: PartSet,
-    /// Whether all its parts have been asked to be made.
-    pub(crate) pregenerated: bool,
+    /// How many of its parts, from the first on, have been made ahead of demand: each once, whatever
+    /// the cache drops later.
+    pub(crate) made: u32,
 }
 
 /// The search for holders.
@@ -151,8 +156,6 @@ pub(crate) struct Start {
 pub(crate) struct Search {
     pub(crate) job: Option<JobId>,
     pub(crate) last: Option<Instant>,
-    /// Peers that said that the target is not retained.
-    pub(crate) not_retained: BTreeSet<Peer>,
 }
 
 /// What is expected, and since when.
@@ -161,6 +164,12 @@ pub(crate) struct Outlook {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) at_risk_since: Option<Instant>,
     pub(crate) holderless_since: Option<Instant>,
+    /// Since when the target's outline is wanted.
+    pub(crate) outlineless_since: Option<Instant>,
+    /// Since when nobody in reach has the outputs that come next.
+    pub(crate) feedless_since: Option<Instant>,
+    /// Since when local work has failed.
+    pub(crate) stopped_since: Option<Instant>,
     pub(crate) caught_up_since: Option<Instant>,
     pub(crate) slack: i64,
 }
@@ -198,13 +207,15 @@ impl Shard {
             voice: Voice::default(),
             moved: now,
             retry_at: None,
+            stops: 0,
+            given_up: 0,
             doomed: false,
         }
     }
 
     /// How many bytes are not durable yet; an unknown outline counts as nothing.
     pub(crate) fn bytes_left(&self) -> u64 {
-        if !self.phase.is_catching_up() {
+        if self.applied.is_some() {
             return 0;
         }
         let whole = self.sizes.as_ref().map_or(0, PartSizes::total_bytes);

@@ -41,6 +41,8 @@ pub enum Obstacle {
     },
     /// Blocks come as fast as they are replayed.
     Replay,
+    /// Local work has failed for a while.
+    OwnWork,
 }
 
 impl fmt::Display for Obstacle {
@@ -58,6 +60,9 @@ impl fmt::Display for Obstacle {
             ),
             Obstacle::Replay => {
                 write!(f, "blocks come as fast as they are replayed: free processor and disk")
+            }
+            Obstacle::OwnWork => {
+                write!(f, "this node's own work fails: see its last failure, free or mend the disk")
             }
         }
     }
@@ -78,7 +83,7 @@ pub(crate) struct Prospect {
 pub(crate) struct Pace {
     /// *Units:* bytes per second, over all shards.
     pub(crate) download: u64,
-    /// *Units:* blocks per second, of one shard.
+    /// *Units:* blocks in a thousand seconds, of one shard.
     pub(crate) replay: u64,
     pub(crate) block_interval: Duration,
 }
@@ -182,7 +187,7 @@ pub(crate) fn replay_time(blocks_behind: u64, download: Duration, pace: Pace) ->
     }
     // Blocks gained on the chain in a thousand seconds.
     let gained =
-        (u128::from(pace.replay) * 1_000).checked_sub(1_000_000 / interval).filter(|g| *g > 0)?;
+        u128::from(pace.replay).checked_sub(1_000_000 / interval).filter(|gained| *gained > 0)?;
     Some(Duration::from_millis(u64::try_from(behind * 1_000_000 / gained).unwrap_or(u64::MAX)))
 }
 
@@ -215,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     const PACE: Pace =
-        Pace { download: 1_000, replay: 100, block_interval: Duration::from_secs(1) };
+        Pace { download: 1_000, replay: 100_000, block_interval: Duration::from_secs(1) };
 
     fn prospect(shard: u32, left_seconds: u64, kilobytes: u64, blocks_behind: u64) -> Prospect {
         let left = Duration::from_secs(left_seconds);
@@ -253,7 +258,7 @@ mod tests {
 
     #[test]
     fn replay_no_faster_than_the_chain_never_ends() {
-        let pace = Pace { replay: 1, ..PACE };
+        let pace = Pace { replay: 1_000, ..PACE };
         let planned = plan(&[prospect(1, 1_000_000, 0, 5)], pace)[0];
         assert_eq!((planned.needed, planned.slack, planned.in_time), (None, i64::MIN, false));
         let caught_up = plan(&[prospect(1, 10, 0, 1)], pace)[0];

@@ -50,6 +50,9 @@ pub enum ChunkHeaderError {
     /// Transactions or outputs have more than [`CHUNK_BYTES_MAX`] bytes.
     #[error("{0} bytes of transactions or outputs in a chunk, more than {CHUNK_BYTES_MAX}")]
     Bytes(u64),
+    /// A list without items has no bytes and the root of nothing, and no other list has either.
+    #[error("a chunk's count, bytes and root of a list do not agree on whether it is empty")]
+    Empty,
 }
 
 impl ChunkHeader {
@@ -152,7 +155,8 @@ impl ChunkHeader {
         if self.height.0 == 0 && *self != Self::genesis(self.shard, self.state_before) {
             return Err(ChunkHeaderError::Genesis);
         }
-        Ok(())
+        check_emptiness(&self.transactions, &TransactionsCommit::EMPTY)?;
+        check_emptiness(&self.outputs, &OutputsCommit::EMPTY)
     }
 }
 
@@ -206,6 +210,19 @@ fn check_limits<R>(commit: &ListCommit<R>) -> Result<(), ChunkHeaderError> {
         return Err(ChunkHeaderError::Bytes(commit.bytes));
     }
     Ok(())
+}
+
+/// Checks that count, bytes and root agree on whether there are items.
+fn check_emptiness<R: PartialEq>(
+    commit: &ListCommit<R>,
+    empty: &ListCommit<R>,
+) -> Result<(), ChunkHeaderError> {
+    let is_empty = commit.count == 0;
+    if (commit.bytes == 0) == is_empty && (commit.root == empty.root) == is_empty {
+        Ok(())
+    } else {
+        Err(ChunkHeaderError::Empty)
+    }
 }
 
 #[cfg(test)]
@@ -271,10 +288,30 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_empty_in_its_count_its_bytes_and_its_root_or_in_none() {
+        let (empty, root) = (OutputsCommit::EMPTY.root, OutputsRoot::new([3; 32]));
+        let next = |root, count, bytes| {
+            let outputs = OutputsCommit { root, count, bytes };
+            let (after, none) = (StateRoot::new([2; 32]), TransactionsCommit::EMPTY);
+            genesis().next(Height(1), after, none, outputs).map(drop)
+        };
+        assert_eq!((next(empty, 0, 0), next(root, 1, 6)), (Ok(()), Ok(())));
+        for (root, count, bytes) in
+            [(root, 0, 0), (empty, 1, 0), (empty, 0, 6), (root, 1, 0), (root, 0, 6), (empty, 1, 6)]
+        {
+            assert_eq!(next(root, count, bytes), Err(ChunkHeaderError::Empty));
+        }
+        let mut header = header_after(&genesis(), 9);
+        header.transactions.bytes = 0;
+        let refused = ChunkHeader::decode(&header.encode());
+        assert_eq!(refused, Err(ChunkHeaderError::Empty.into()));
+    }
+
+    #[test]
     fn counts_and_bytes_have_limits() {
         let (root, none) = (StateRoot::new([2; 32]), TransactionsCommit::EMPTY);
         let next = |count, bytes| {
-            let outputs = OutputsCommit { count, bytes, ..OutputsCommit::EMPTY };
+            let outputs = OutputsCommit { root: OutputsRoot::new([3; 32]), count, bytes };
             genesis().next(Height(1), root, none, outputs).map(|_| ())
         };
         assert_eq!(next(64 << 20, 64 << 20), Ok(()));

@@ -78,7 +78,7 @@ pub(crate) fn check(
     header: &ChunkHeader,
     siblings: &[Hash],
 ) -> Result<(), ChunkProofFault> {
-    let shards = ledger_info.epoch_info().layout().shards();
+    let shards = ledger_info.layout().shards();
     let ledger_info = ledger_info.ledger_info();
     if header.shard() != shard || !shards.contains(&shard) {
         return Err(ChunkProofFault::Shard(shard));

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ketch_types::Hash;
 use thiserror::Error;
 
 use crate::domain::K_SIGNED;
@@ -67,7 +68,7 @@ impl ConsensusKey {
 
 impl fmt::Display for ConsensusKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, self.as_bytes())
+        fmt::Display::fmt(&Hash(*self.as_bytes()), f)
     }
 }
 
@@ -79,7 +80,8 @@ impl fmt::Debug for ConsensusKey {
 
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        let (halves, _) = self.0.as_chunks();
+        halves.iter().try_for_each(|half| fmt::Display::fmt(&Hash(*half), f))
     }
 }
 
@@ -117,10 +119,6 @@ pub(crate) fn signed_message(ledger_info: &LedgerInfo) -> [u8; 96] {
     message
 }
 
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-}
-
 #[cfg(test)]
 mod tests {
     use ed25519_dalek::Verifier as _;
@@ -143,6 +141,8 @@ mod tests {
              701cf9b46bd25bf5f0595bbe24655141438e7a100b",
         );
         let signature = Signature(signature.unwrap().try_into().unwrap());
+        assert!(format!("{signature:?}").starts_with("e5564300c3"));
+        assert!(format!("{signature:?}").ends_with("8e7a100b"));
         assert!(signer.key().verifies(b"", &signature));
         assert!(!signer.key().verifies(b"x", &signature));
     }

@@ -70,9 +70,6 @@ pub enum DecodeError {
     /// A genesis breaks a rule.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
-    /// A chunk range has at least one header.
-    #[error("a chunk range without headers")]
-    EmptyRange,
 }
 
 macro_rules! fields {
@@ -307,12 +304,12 @@ mod tests {
         let chain = Chain::new();
         let (shard, chunks, signed) = (ShardId(7), chain.chunks(20), chain.signed(20));
         let proof = ChunkProof::new(&chunks, chain.newest(20, shard).clone());
-        let headers = chain.headers_between(12, 20, shard);
+        let (after, headers) = (chain.newest(12, shard), chain.headers_between(12, 20, shard));
         [
             chain.genesis.block().encode(),
             chain.newest(20, shard).encode(),
             proof.unwrap().encode(),
-            ChunkRange::new(signed.clone(), &chunks, headers).unwrap().encode(),
+            ChunkRange::new(signed.clone(), &chunks, after, headers).unwrap().encode(),
             chain.genesis.epochs()[1].encode(),
             chain.genesis.encode(),
             signed.ledger_info.encode(),
@@ -353,6 +350,7 @@ mod tests {
         assert_eq!(read(&[1]), Err(DecodeError::Truncated));
         assert_eq!(read(&[2, 7]), Err(DecodeError::Tag(2)));
     }
+
     #[test]
     fn what_of_one_kind_has_been_replaced_never_panics() {
         let replacement = vec(any::<u8>(), 1..8);

@@ -8,10 +8,17 @@ use crate::validator::{ADDRESSES_MAX, VALIDATORS_MAX, Validator};
 /// The place for layout changes, of which version 1 has none.
 const NO_LAYOUT_CHANGE: u8 = 0;
 
+/// The longest encoding of an [`EpochInfo`]: 1,000 validators with 1 KiB of addresses each take half
+/// of it, and a message of 8 MiB holds two beside the largest list that travels with them.
+///
+/// *Units:* bytes. *Source:* the ledger's bytes, version 1.
+pub const EPOCH_INFO_BYTES_MAX: usize = 2 << 20;
+
 /// What is fixed about one epoch, two epochs ahead: its heights, its shards, its validators.
 ///
 /// *Shape:* the sum of the powers fits 64 bits, and so does the first height after the epoch. No
-/// two validators share a consensus key or a peer id.
+/// two validators share a consensus key or a peer id. The encoding has at most
+/// [`EPOCH_INFO_BYTES_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochInfo {
     epoch: Epoch,
@@ -58,6 +65,9 @@ pub enum EpochInfoError {
     /// A peer id belongs to one validator.
     #[error("two validators share a peer id")]
     SharedPeerId,
+    /// The encoding is longer than [`EPOCH_INFO_BYTES_MAX`].
+    #[error("an epoch info of {0} bytes, more than {EPOCH_INFO_BYTES_MAX}")]
+    Bytes(usize),
 }
 
 impl EpochInfo {
@@ -73,7 +83,12 @@ impl EpochInfo {
     ) -> Result<Self, EpochInfoError> {
         check_heights(first_height, length)?;
         let total_power = check_validators(&layout, &validators)?;
-        Ok(Self { epoch, first_height, length, layout, validators, total_power })
+        let info = Self { epoch, first_height, length, layout, validators, total_power };
+        let bytes = info.to_bytes().len();
+        if bytes > EPOCH_INFO_BYTES_MAX {
+            return Err(EpochInfoError::Bytes(bytes));
+        }
+        Ok(info)
     }
 
     /// The info that all of `bytes` encode.
@@ -325,6 +340,36 @@ mod tests {
         };
         assert!(addresses(8).is_ok());
         assert_eq!(addresses(9), Err(EpochInfoError::Addresses(1)));
+    }
+
+    #[test]
+    fn an_info_over_2_mib_is_neither_made_nor_decoded() {
+        // 1,000 shards whose boundaries are as long as they may be, and the first one as given.
+        let with = |first_boundary: usize, addresses: usize| {
+            let mut boundaries = vec![vec![0; first_boundary]];
+            boundaries.extend((1..999_u16).map(|at| [&at.to_be_bytes()[..], &[0; 2_046]].concat()));
+            let layout = ShardLayout::new((0..1_000).map(ShardId).collect(), boundaries, 4 << 20);
+            let validators = (0..addresses.div_ceil(8)).map(|at| Validator {
+                addresses: vec![Address::new(&[1; 256]).unwrap(); 8.min(addresses - 8 * at)],
+                tracked: vec![],
+                ..validator(u8::try_from(at).unwrap())
+            });
+            EpochInfo::new(Epoch(4), Height(101), 25, layout.unwrap(), validators.collect())
+        };
+        let (most, least) = (166, with(1, 166).unwrap().encode().len());
+        let longest = with(1 + EPOCH_INFO_BYTES_MAX - least, most).unwrap();
+        assert_eq!(longest.encode().len(), EPOCH_INFO_BYTES_MAX);
+        assert_eq!(EpochInfo::decode(&longest.encode()), Ok(longest.clone()));
+        let bytes = EPOCH_INFO_BYTES_MAX + 1;
+        let refused = with(2 + EPOCH_INFO_BYTES_MAX - least, most);
+        assert_eq!(refused, Err(EpochInfoError::Bytes(bytes)));
+        let mut validators = longest.validators;
+        let address = validators.last_mut().and_then(|last| last.addresses.first_mut()).unwrap();
+        *address = Address::new(&[1; 255]).unwrap();
+        validators[0].peer = PeerId::new(&[b'p', 0, 0, 0]).unwrap();
+        let longer = EpochInfo { validators, ..longest };
+        let refused = EpochInfo::decode(&longer.encode());
+        assert_eq!(refused, Err(EpochInfoError::Bytes(bytes).into()));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use ketch_types::{
-    Address, ChainId, ChunkHeaderHash, Epoch, Height, PeerId, ShardId, ShardLayout, StateRoot,
+    Address, ChainId, ChunkHeaderHash, Epoch, Height, OutputsRoot, PeerId, ShardId, ShardLayout,
+    StateRoot,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -120,7 +121,8 @@ impl Chain {
 /// A header that follows `before` at `height`.
 pub(crate) fn header_after(before: &ChunkHeader, height: u64) -> ChunkHeader {
     let low = u8::try_from(height % 256).unwrap();
-    let outputs = OutputsCommit { count: 2, bytes: height + 9, ..OutputsCommit::EMPTY };
+    let root = OutputsRoot::new([low; 32]);
+    let outputs = OutputsCommit { root, count: 2, bytes: height + 9 };
     let transactions = TransactionsCommit::of([height.to_le_bytes()]).unwrap();
     let mut after = *ChunkHeaderHash::as_bytes(&before.hash());
     after[0] = low;

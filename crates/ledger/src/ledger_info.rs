@@ -6,6 +6,18 @@ use crate::domain::{K_LEDGER, keyed};
 use crate::encoding::{Codec, DecodeError, ListField, Reader, write_list, write_option};
 use crate::epoch_info::EpochInfo;
 
+/// What a ledger info is of. Its encoding begins with it, and so does that of all that begins with a
+/// ledger info: a peer's bytes can be refused for it before any key or signature in them is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerPlace {
+    /// The chain that it is about.
+    pub chain: ChainId,
+    /// The epoch whose set signs it.
+    pub epoch: Epoch,
+    /// The height of the block.
+    pub height: Height,
+}
+
 /// What validators sign: a block, its shards' chunks and, at an epoch's end, the epochs to come.
 ///
 /// Nothing is believed of one that is not a [`VerifiedLedgerInfo`].
@@ -45,12 +57,32 @@ pub struct SignedLedgerInfo {
     pub signatures: Vec<(u32, Signature)>,
 }
 
+impl LedgerPlace {
+    /// The place of the ledger info that these bytes begin with: those of a ledger info, of a signed
+    /// one or of a chunk range. What follows its 48 bytes is not looked at.
+    ///
+    /// *Errors:* [`DecodeError::Truncated`].
+    pub fn peek(encoded: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(&mut Reader::new(encoded))
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let chain = ChainId::new(reader.array()?);
+        Ok(Self { chain, epoch: Epoch(reader.u64()?), height: Height(reader.u64()?) })
+    }
+}
+
 impl LedgerInfo {
     /// The ledger info of `block`.
     pub fn new(chain: ChainId, block: &Block, epoch_end: Option<EpochEnd>) -> Self {
         let (epoch, height) = (block.epoch(), block.height());
         let chunks_root = block.chunks_root();
         Self { chain, epoch, height, block: block.hash(), chunks_root, epoch_end }
+    }
+
+    /// What the ledger info is of.
+    pub fn place(&self) -> LedgerPlace {
+        LedgerPlace { chain: self.chain, epoch: self.epoch, height: self.height }
     }
 
     /// The ledger info that all of `bytes` encode.
@@ -110,10 +142,11 @@ impl Codec for LedgerInfo {
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let LedgerPlace { chain, epoch, height } = LedgerPlace::read(reader)?;
         Ok(Self {
-            chain: ChainId::new(reader.array()?),
-            epoch: Epoch(reader.u64()?),
-            height: Height(reader.u64()?),
+            chain,
+            epoch,
+            height,
             block: BlockHash::new(reader.array()?),
             chunks_root: ChunksRoot::new(reader.array()?),
             epoch_end: reader.option(|reader| {
@@ -156,6 +189,19 @@ mod tests {
             only_decodes_whole(&chain.signed(height));
         }
         only_decodes_whole(&chain.signed_by(3, &[]));
+    }
+
+    #[test]
+    fn what_begins_with_a_ledger_info_tells_its_place() {
+        let chain = Chain::new();
+        let signed = chain.signed(13);
+        let place = LedgerPlace { chain: chain.id, epoch: Epoch(1), height: Height(13) };
+        assert_eq!(signed.ledger_info.place(), place);
+        let garbage = [&signed.encode()[..48], &[0xff; 9]].concat();
+        for bytes in [signed.encode(), signed.ledger_info.encode(), garbage] {
+            assert_eq!(LedgerPlace::peek(&bytes), Ok(place));
+            assert_eq!(LedgerPlace::peek(&bytes[..47]), Err(DecodeError::Truncated));
+        }
     }
 
     #[test]

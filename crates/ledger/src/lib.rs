@@ -54,17 +54,19 @@ pub use chunk_header::{
     CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CHUNK_ITEMS_MAX, ChunkHeader, ChunkHeaderError,
 };
 pub use chunk_proof::{ChunkProof, ChunkProofFault};
-pub use chunk_range::{CHUNK_RANGE_MAX, ChunkRange, RangeError, RangeFault, VerifiedRange};
+pub use chunk_range::{
+    CHUNK_RANGE_MAX, ChunkRange, RangeError, RangeFault, RangeRefusal, VerifiedRange,
+};
 pub use chunks::{Chunks, SIBLINGS_MAX};
 pub use consensus_key::{ConsensusKey, ConsensusKeyError, ConsensusSigner, Signature};
 pub use encoding::{BytesField, DecodeError, ListField};
-pub use epoch_info::{EpochInfo, EpochInfoError};
+pub use epoch_info::{EPOCH_INFO_BYTES_MAX, EpochInfo, EpochInfoError};
 pub use genesis::{Genesis, GenesisError, NAME_BYTES_MAX};
-pub use ledger_info::{EpochEnd, LedgerInfo, SignedLedgerInfo};
+pub use ledger_info::{EpochEnd, LedgerInfo, LedgerPlace, SignedLedgerInfo};
 pub use list_commit::{
     ListCommit, OutputsCommit, TRANSACTION_BYTES_MAX, TransactionsCommit, TransactionsError,
 };
 pub use outputs::{Outputs, OutputsError, OutputsFault};
 pub use trust_path::{Advance, EPOCHS_KEPT, TrustPath, WaypointError};
 pub use validator::{ADDRESSES_MAX, VALIDATORS_MAX, Validator};
-pub use verified_ledger_info::{LedgerFault, VerifiedLedgerInfo};
+pub use verified_ledger_info::{LedgerFault, LedgerRefusal, VerifiedLedgerInfo};

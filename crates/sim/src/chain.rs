@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,6 +171,26 @@ impl Chain {
     /// The size of a shard's state at an epoch's start. *Units:* bytes.
     pub fn state_bytes(&self, shard: ShardId, epoch: Epoch) -> u64 {
         self.start(shard, epoch).map_or(0, |start| start.sizes.total_bytes())
+    }
+
+    /// How many parts a shard's state has at an epoch's start.
+    pub fn parts(&self, shard: ShardId, epoch: Epoch) -> u32 {
+        self.start(shard, epoch).map_or(0, |start| start.sizes.count())
+    }
+
+    /// How many of these were not at the start of the epoch before.
+    pub fn changed_parts(&self, shard: ShardId, epoch: Epoch) -> usize {
+        let before = epoch.0.checked_sub(1).and_then(|before| self.start(shard, Epoch(before)));
+        let old = before.into_iter().flat_map(|start| start.manifest.parts());
+        let old: BTreeSet<_> = old.map(ketch_trie::Part::hash).collect();
+        let new = self.start(shard, epoch).into_iter().flat_map(|start| start.manifest.parts());
+        new.filter(|part| !old.contains(&part.hash())).count()
+    }
+
+    /// The manifest of the state without entries, of which nobody needs to be asked.
+    pub(crate) fn empty_manifest(&self) -> Option<Arc<Manifest>> {
+        let outline = Outline::of_state(&MemoryState::default(), self.setup.cut).ok()?;
+        Manifest::new(outline).ok().map(Arc::new)
     }
 
     /// When a block is produced; block 1 a block interval after the beginning.

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use ketch_coordinator::{Event, Verdict};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
@@ -26,8 +27,6 @@ pub enum Breach {
     LateWithoutWarning(NodeId, ShardId, Epoch),
     /// A node wants to be woken at a time that has passed.
     TimerInThePast(NodeId),
-    /// A node is waiting for nothing and yet not at rest.
-    Leaked(NodeId),
 }
 
 /// What happened in a world, for tests to look at.
@@ -49,6 +48,8 @@ pub struct Ledger {
     pub generated: BTreeMap<(NodeId, StateRoot, PartIndex), u32>,
     /// Which parts were asked of whom.
     pub asked: BTreeMap<(NodeId, NodeId), u64>,
+    /// Runs of parts that became durable, in order.
+    pub applied: Vec<(NodeId, ShardId, Range<PartIndex>)>,
     /// Blocks that were replayed, by node and shard.
     pub replayed: BTreeMap<(NodeId, ShardId), u64>,
     pub(crate) banned: BTreeSet<(NodeId, NodeId)>,

@@ -1,5 +1,6 @@
 //! What a driver does about a coordinator's commands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use ketch_coordinator::{
     Ask, Command, Failure, Input, JobEnd, JobId, Query, RequestEnd, RequestId, Work,
 };
 use ketch_trie::PackedPart;
-use ketch_types::{Height, Instant, PartIndex, ShardId, StateRoot};
+use ketch_types::{Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::Holding;
 
 use crate::chain::StartState;
@@ -31,9 +32,10 @@ impl World {
             }
             Command::Cancel { request } => self.cancel_request(id, request),
             Command::Run { job, work } => self.begin_work(id, job, work),
-            Command::Discard { shard, root } => {
+            Command::Discard { shard } => {
                 if let Some(node) = self.nodes.get_mut(id) {
-                    node.memory.arrived.remove(&(shard, root));
+                    node.memory.arrived.retain(|(of, _), _| *of != shard);
+                    node.memory.outputs.remove(&shard);
                 }
             }
             Command::Ban { peer, .. } => self.ban(id, node_of(peer)),
@@ -48,7 +50,7 @@ impl World {
                 self.close_ask(id, ask, Answer::Summary(summary));
             }
             Command::SendOutline { ask, shard, root } => self.send_outline(id, ask, shard, root),
-            Command::SendOutputs { ask, shard, after, budget_bytes } => {
+            Command::SendOutputs { ask, shard, after, budget_bytes, .. } => {
                 self.send_outputs(id, ask, shard, after, budget_bytes);
             }
             Command::SendPart { ask, shard, root, part } => {
@@ -104,6 +106,12 @@ impl World {
         let durable = disk.and_then(|disk| disk.durable.get(&holding.root()));
         self.ledger.announced(id, holding.shard(), holding.held(), durable);
         for peer in 0..self.nodes.len() {
+            // Gossip reaches everybody, and who is fetching connects to who holds.
+            let fetching = |status: ketch_coordinator::ShardStatus| status.phase.is_catching_up();
+            if self.status(peer, holding.shard()).is_some_and(fetching) && !holding.is_withdrawal()
+            {
+                self.link(peer, id);
+            }
             if self.linked(id, peer) {
                 self.send(id, peer, Message::Announce(holding.clone()));
             }
@@ -248,12 +256,15 @@ impl World {
         let generation = node.generation;
         let done = match &work {
             Work::Search { .. } => now + SEARCH,
-            Work::Generate { .. } => now + GENERATE,
+            Work::Generate { parts, .. } => now + GENERATE * parts.len(),
             Work::Apply { shard, root, parts } => {
-                let arrived = node.memory.arrived.get(&(*shard, *root));
-                let parts = arrived.into_iter().flat_map(|arrived| arrived.range(parts.clone()));
-                let entries = parts.flat_map(|(_, part)| &part.entries);
+                let arrived = node.memory.arrived.entry((*shard, *root)).or_default();
+                let parts = (parts.start.0..parts.end.0).map(PartIndex);
+                let parts: BTreeMap<_, _> =
+                    parts.filter_map(|part| Some((part, arrived.remove(&part)?))).collect();
+                let entries = parts.values().flat_map(|part| &part.entries);
                 let bytes: usize = entries.map(|(key, value)| 6 + key.len() + value.len()).sum();
+                node.memory.applying.insert(job, parts);
                 let takes = bytes as u64 * 1_000_000 / node.setup.apply_rate.max(1);
                 node.apply_free_at = node.apply_free_at.max(now) + Duration::from_micros(takes);
                 node.apply_free_at + DISK
@@ -263,48 +274,40 @@ impl World {
                 let blocks = u32::try_from(through.0.saturating_sub(head.0)).unwrap_or(u32::MAX);
                 now + node.setup.replay_block * blocks
             }
-            Work::Pregenerate { shard, epoch } => {
-                let start = node.disks.get(shard).and_then(|disk| disk.starts.get(epoch));
-                now + GENERATE * start.map_or(0, |start| start.sizes.count())
-            }
             _ => now + DISK,
         };
         self.at(done, Happening::Work { node: id, generation, job, work });
     }
 
     pub(crate) fn work_done(&mut self, id: NodeId, job: JobId, work: &Work) {
-        let end = self.do_work(id, work);
+        let end = self.do_work(id, job, work);
         self.tell_now(id, Input::JobEnded { job, end });
     }
 
-    fn do_work(&mut self, id: NodeId, work: &Work) -> JobEnd {
+    fn do_work(&mut self, id: NodeId, job: JobId, work: &Work) -> JobEnd {
         match work {
             Work::Search { shard, epoch } => {
                 let found = self.directory.get(&(*shard, *epoch)).cloned().unwrap_or_default();
                 found.into_iter().for_each(|peer| self.link(id, peer));
                 JobEnd::Searched
             }
-            Work::Pregenerate { shard, epoch } => {
-                let start = self.nodes.get(id).and_then(|n| n.disks.get(shard)?.starts.get(epoch));
-                let (root, count) = start
-                    .map_or((None, 0), |start| (Some(start.manifest.root()), start.sizes.count()));
-                for part in (0..count).map(PartIndex) {
-                    let Some(root) = root else { break };
-                    if self.cached(id, *shard, root, part).is_none() {
-                        self.generate(id, *shard, root, part);
+            Work::Generate { shard, root, parts, .. } => {
+                let mut made = PartSet::empty(parts.count());
+                for part in parts.iter() {
+                    if self.cached(id, *shard, *root, part).is_none() {
+                        self.generate(id, *shard, *root, part);
+                    }
+                    if self.cached(id, *shard, *root, part).is_some() {
+                        made.insert(part);
                     }
                 }
-                JobEnd::Pregenerated
-            }
-            Work::Generate { shard, root, part } => {
-                self.generate(id, *shard, *root, *part);
-                JobEnd::Generated
+                JobEnd::Generated { made }
             }
             Work::CheckOurselves => {
                 let sound = self.nodes.get(id).is_some_and(|node| node.setup.defences.verify);
                 JobEnd::Checked { sound }
             }
-            _ => self.work_on_disk(id, work),
+            _ => self.work_on_disk(id, job, work),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use ketch_coordinator::{
-    Fault, Input, JobEnd, OurFault, PeerQuery, Query, RequestEnd, RequestId, Work,
+    Fault, Input, JobEnd, JobId, OurFault, PeerQuery, Query, RequestEnd, RequestId, Work,
 };
 use ketch_trie::{COMMIT_BYTES, Entries as Coding, Manifest, OutlineChecker, PackedPart};
-use ketch_types::{Height, KeyRange, PartIndex, ShardId, StateRoot};
+use ketch_types::{Epoch, Height, KeyRange, PartIndex, ShardId, StateRoot};
 use ketch_wire::{OutlineRequest, OutputsRequest, PartsRequest};
 
 use crate::chain::sizes_of;
@@ -52,8 +52,9 @@ impl World {
                 PeerQuery::Parts(PartsRequest::decode(&request.encode()).ok()?)
             }
             Query::Outputs { shard, after, budget_bytes } => {
-                let bytes = OutputsRequest { shard, after, budget_bytes }.encode();
-                PeerQuery::Outputs(OutputsRequest::decode(&bytes).ok()?)
+                let newest_epoch = Epoch(u64::MAX);
+                let request = OutputsRequest { shard, after, budget_bytes, newest_epoch };
+                PeerQuery::Outputs(OutputsRequest::decode(&request.encode()).ok()?)
             }
         })
     }
@@ -81,6 +82,24 @@ impl World {
         }
         if hangup {
             self.after(last + delay, Happening::Hangup(liar, to));
+        }
+    }
+
+    /// What those who lie tell a node without being asked.
+    pub(crate) fn gossip_lies(&mut self, to: NodeId) {
+        let shards: Vec<_> = self.chain.setup().shards.iter().map(|(shard, _)| *shard).collect();
+        for liar in 0..self.nodes.len() {
+            let Some(node) = self.nodes.get(liar).filter(|_| self.linked(liar, to)) else {
+                continue;
+            };
+            let Conduct::Lies(lie) = node.setup.conduct else { continue };
+            let (delay, patience) = (node.setup.speed.delay, std::time::Duration::ZERO);
+            let (chain, head, chance) = (&self.chain, self.head, &mut self.chance);
+            let claims = Liar { lie: Some(lie), chain, head, chance, patience }.claim(&shards);
+            for holding in claims.holdings() {
+                let message = Message::Announce(holding.clone());
+                self.after(delay, Happening::Arrive { from: liar, to, message });
+            }
         }
     }
 
@@ -226,7 +245,7 @@ impl World {
         self.tell_now(id, Input::PartVerified { request, part: index });
     }
 
-    pub(crate) fn work_on_disk(&mut self, id: NodeId, work: &Work) -> JobEnd {
+    pub(crate) fn work_on_disk(&mut self, id: NodeId, job: JobId, work: &Work) -> JobEnd {
         let stopped = JobEnd::Failed(OurFault::Stopped);
         let Some(node) = self.nodes.get_mut(id) else { return stopped };
         match work {
@@ -237,14 +256,14 @@ impl World {
                 JobEnd::Opened { head, outputs_after, starts: starts.collect() }
             }
             Work::Reconcile { shard, root, .. } => {
-                let Some(manifest) = node.memory.manifests.get(root) else { return stopped };
+                let empty = (*root == StateRoot::EMPTY).then(|| self.chain.empty_manifest());
+                let known = node.memory.manifests.get(root).cloned();
+                let Some(manifest) = &known.or(empty.flatten()) else { return stopped };
                 let held = node.disks.entry(*shard).or_default().reconcile(manifest);
                 JobEnd::Reconciled { held }
             }
             Work::Apply { shard, root, parts } => {
-                let Some(arrived) = node.memory.arrived.get_mut(&(*shard, *root)) else {
-                    return stopped;
-                };
+                let mut arrived = node.memory.applying.remove(&job).unwrap_or_default();
                 let disk = node.disks.entry(*shard).or_default();
                 for part in (parts.start.0..parts.end.0).map(PartIndex) {
                     let Some(part_arrived) = arrived.remove(&part) else { return stopped };
@@ -253,6 +272,7 @@ impl World {
                     }
                     disk.apply(*root, part, part_arrived);
                 }
+                self.ledger.applied.push((id, *shard, parts.clone()));
                 JobEnd::Applied
             }
             Work::Complete { shard, root, epoch, height } => {

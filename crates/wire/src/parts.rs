@@ -135,11 +135,18 @@ impl PartsAnswer {
         Ok(PartFrame { index: part, packing, packed_bytes })
     }
 
-    /// Takes in the body of the end.
+    /// Takes in the body of the end; what the answer came to.
     ///
-    /// *Errors:* see [`FrameFault`].
-    pub fn end(&mut self, body: &[u8]) -> Result<PartsEnd, FrameFault> {
-        Ok(PartsEnd::decode(body, self.wanted.count())?)
+    /// *Errors:* see [`FrameFault`]; without a reason, a part has come if any that was asked for is
+    /// held.
+    pub fn end(self, body: &[u8]) -> Result<PartsEnd, FrameFault> {
+        let end = PartsEnd::decode(body, self.wanted.count())?;
+        match &end {
+            PartsEnd::Sent { held } if self.missing == self.wanted && self.wants_of(held) => {
+                Err(FrameFault::EndsEarly)
+            }
+            PartsEnd::Sent { .. } | PartsEnd::Refused { .. } => Ok(end),
+        }
     }
 
     /// The parts that were asked for and have not come. One whose bytes are being read is among
@@ -154,6 +161,11 @@ impl PartsAnswer {
         header.body_within(index_bytes, longest)?;
         let packed_bytes = u64::from(header.body_bytes).saturating_sub(index_bytes);
         Ok(PartsNext::Part(PartHeader { packing, packed_bytes }))
+    }
+
+    /// Whether any of these parts was asked for.
+    fn wants_of(&self, held: &PartSet) -> bool {
+        self.sizes.iter().any(|(part, _)| held.contains(*part))
     }
 
     /// The size of a part, if it was asked for.
@@ -237,10 +249,30 @@ mod tests {
         let body_bytes = frame.len() - 5;
         let next = answer.header(*frame.first_chunk().unwrap());
         assert_eq!(next, Ok(PartsNext::End { body_bytes }));
-        assert_eq!(answer.end(&frame[5..]), Ok(end));
         assert_eq!(*answer.missing(), set(&[6]));
         assert_eq!(answer.header(header(1, 11)), Err(FrameFault::AfterEnd));
         assert_eq!(answer.header(header(77, 11)), Err(FrameFault::AfterEnd));
+        assert_eq!(answer.end(&frame[5..]), Ok(end));
+    }
+
+    #[test]
+    fn an_end_without_a_part_and_a_reason_is_refused_if_a_wanted_part_is_held() {
+        let sent = |held: &[u32]| PartsEnd::Sent { held: set(held) };
+        for held in [&[2][..], &[6, 8]] {
+            let refused = answer().end(&sent(held).frame()[5..]);
+            assert_eq!(refused, Err(FrameFault::EndsEarly));
+        }
+        for held in [&[][..], &[0, 1, 8]] {
+            assert_eq!(answer().end(&sent(held).frame()[5..]), Ok(sent(held)));
+        }
+        let mut begun = answer();
+        assert!(part(&mut begun, 1, 7, 5).is_ok());
+        let frame = sent(&[2, 5]).frame();
+        assert!(begun.header(*frame.first_chunk().unwrap()).is_ok());
+        assert_eq!(begun.end(&frame[5..]), Ok(sent(&[2, 5])));
+        let held = Some(set(&[2, 5, 6]));
+        let busy = PartsEnd::Refused { refusal: Refusal::NotHeld, held };
+        assert_eq!(answer().end(&busy.frame()[5..]), Ok(busy));
     }
 
     #[test]

@@ -188,6 +188,8 @@ pub(crate) struct OutputsRequest {
     pub(crate) after: u64,
     #[prost(uint64, tag = "3")]
     pub(crate) budget_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) newest_epoch: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -33,7 +33,8 @@ pub enum Request {
     Unknown,
 }
 
-/// Asks what a node holds and follows of some shards, 1 to [`SUMMARY_SHARDS_MAX`] of them.
+/// Asks what a node holds and follows of some shards, 1 to [`SUMMARY_SHARDS_MAX`] of them in rising
+/// order.
 ///
 /// [`SUMMARY_SHARDS_MAX`]: crate::limits::SUMMARY_SHARDS_MAX
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct EpochEndsRequest {
 }
 
 /// Asks for the proofs of the newest chunks of some shards at a height, 1 to [`PROOF_SHARDS_MAX`]
-/// of them.
+/// of them in rising order.
 ///
 /// [`PROOF_SHARDS_MAX`]: crate::limits::PROOF_SHARDS_MAX
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,9 +115,10 @@ impl Request {
 impl SummaryRequest {
     /// Asks of these shards.
     ///
-    /// *Errors:* [`RuleError::NoItem`] and [`RuleError::TooManyItems`].
+    /// *Errors:* [`RuleError::NoItem`], [`RuleError::TooManyItems`] and [`RuleError::ShardOrder`].
     pub fn new(shards: Vec<ShardId>) -> Result<Self, RuleError> {
         List::SummaryShards.check_some(shards.len())?;
+        check_rising(&shards)?;
         Ok(Self { shards })
     }
 
@@ -152,9 +154,10 @@ impl EpochEndsRequest {
 impl ProofsRequest {
     /// Asks for the proofs of these shards' chunks at `height`.
     ///
-    /// *Errors:* [`RuleError::NoItem`] and [`RuleError::TooManyItems`].
+    /// *Errors:* [`RuleError::NoItem`], [`RuleError::TooManyItems`] and [`RuleError::ShardOrder`].
     pub fn new(height: Height, shards: Vec<ShardId>) -> Result<Self, RuleError> {
         List::ProofShards.check_some(shards.len())?;
+        check_rising(&shards)?;
         Ok(Self { height, shards })
     }
 
@@ -167,6 +170,13 @@ impl ProofsRequest {
     pub fn shards(&self) -> &[ShardId] {
         &self.shards
     }
+}
+
+/// Refuses shards that do not rise strictly, so that none is asked of twice.
+fn check_rising(shards: &[ShardId]) -> Result<(), RuleError> {
+    let pairs = shards.iter().zip(shards.iter().skip(1));
+    let falling = pairs.map(|(before, shard)| (shard, shard > before)).find(|(_, rises)| !rises);
+    falling.map_or(Ok(()), |(shard, _)| Err(RuleError::ShardOrder(*shard)))
 }
 
 fn shard_ids(numbers: Vec<u32>) -> Vec<ShardId> {
@@ -187,17 +197,17 @@ mod tests {
 
     #[test]
     fn every_request_has_fixed_bytes() {
-        let shards = vec![ShardId(7), ShardId(300), ShardId(0)];
+        let shards = vec![ShardId(0), ShardId(7), ShardId(300)];
         let summary = SummaryRequest::new(shards.clone()).unwrap();
         let ends = EpochEndsRequest::new(Epoch(5), 64).unwrap();
         let proofs = ProofsRequest::new(Height(1_000), shards).unwrap();
         let waypoint = format!("22220a20{}", "ab".repeat(32));
         let golden = [
-            (Request::Summary(summary), "0a060a0407ac0200"),
+            (Request::Summary(summary), "0a060a040007ac02"),
             (Request::Head, "1200"),
             (Request::EpochEnds(ends), "1a0408051040"),
             (Request::Waypoint(LedgerInfoHash::new([0xab; 32])), waypoint.as_str()),
-            (Request::Proofs(proofs), "2a0908e807120407ac0200"),
+            (Request::Proofs(proofs), "2a0908e80712040007ac02"),
             (Request::Unknown, ""),
         ];
         for (request, bytes) in golden {
@@ -219,11 +229,21 @@ mod tests {
         assert_eq!(decoded("2a00"), rule(RuleError::NoItem(List::ProofShards)));
         let shards = format!("0a130a11{}", "01".repeat(17));
         assert_eq!(decoded(&shards), rule(RuleError::TooManyItems(List::SummaryShards)));
-        let shards = |count: usize| vec![ShardId(1); count];
+        let shards = |count: u32| (0..count).map(ShardId).collect();
         assert!(ProofsRequest::new(Height(1), shards(1_000)).is_ok());
         let too_many = Request::Proofs(ProofsRequest { height: Height(1), shards: shards(1_001) });
         let refused = RuleError::TooManyItems(List::ProofShards);
         assert_eq!(Request::decode(&too_many.encode()), rule(refused));
+    }
+
+    #[test]
+    fn shards_are_asked_of_in_rising_order() {
+        for (bytes, shard) in [("0a040a020707", 7), ("0a050a03000706", 6), ("2a041202 0101", 1)] {
+            let refused = decoded(&bytes.replace(' ', ""));
+            assert_eq!(refused, Err(RuleError::ShardOrder(ShardId(shard)).into()));
+        }
+        assert!(SummaryRequest::new(vec![ShardId(1), ShardId(1)]).is_err());
+        assert!(ProofsRequest::new(Height(1), vec![ShardId(1), ShardId(0)]).is_err());
     }
 
     #[test]

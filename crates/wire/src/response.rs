@@ -1,4 +1,5 @@
 use prost::Message;
+use prost::encoding::encoded_len_varint;
 
 use crate::fault::{List, TooLong, WireFault};
 use crate::limits::RESPONSE_BYTES_MAX;
@@ -14,6 +15,10 @@ const RESPONSE_SHAPE: Shape = &[
     (4, Field::Message(&[(1, Field::Item(List::EpochEnds))])),
     (6, Field::Message(&[(2, Field::Item(List::ChunkProofs))])),
 ];
+
+/// How much of a response is left to the fields of the answer in it: all but the key and the length
+/// of the field that holds the answer.
+pub(crate) const FIELDS_BYTES_MAX: usize = RESPONSE_BYTES_MAX - 8;
 
 /// What one node answers another's [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +62,8 @@ impl Response {
         })
     }
 
-    /// Whether this is an answer to `request`: a refusal, or of its kind and with no more than was
-    /// asked for.
+    /// Whether this is an answer to `request`: a refusal, or of its kind and in the number that was
+    /// asked for. What the ledger objects in it are of is seen when they are verified.
     pub fn answers(&self, request: &Request) -> bool {
         match (self, request) {
             (Response::Refusal(_), _)
@@ -85,6 +90,11 @@ impl Response {
             Response::Proofs(proofs) => proto::AnyResponse::Proofs(proofs.into()),
         }
     }
+}
+
+/// What a field of so many bytes takes in a message, with its key of one byte and its length.
+pub(crate) fn field_bytes(bytes: usize) -> usize {
+    (1 + encoded_len_varint(bytes as u64)).saturating_add(bytes)
 }
 
 #[cfg(test)]
@@ -186,8 +196,9 @@ mod tests {
     #[test]
     fn a_response_answers_a_request_of_its_kind_with_no_more_than_was_asked() {
         let ends = |count| Request::EpochEnds(EpochEndsRequest::new(Epoch(1), count).unwrap());
-        let proofs = |count: usize| {
-            Request::Proofs(ProofsRequest::new(Height(1), vec![ShardId(1); count]).unwrap())
+        let proofs = |count: u32| {
+            let shards = (0..count).map(ShardId).collect();
+            Request::Proofs(ProofsRequest::new(Height(1), shards).unwrap())
         };
         let requests = [
             Request::Summary(SummaryRequest::new(vec![ShardId(1)]).unwrap()),

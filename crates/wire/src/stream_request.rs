@@ -1,9 +1,9 @@
-use ketch_types::{Height, PartSet, ShardId, StateRoot};
+use ketch_types::{Epoch, Height, PartSet, ShardId, StateRoot};
 use prost::Message;
 
 use crate::fault::{RuleError, TooLong, WireFault};
 use crate::holding::{check_part_count, part_set};
-use crate::limits::REQUEST_BYTES_MAX;
+use crate::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use crate::{proto, scan};
 
 /// Asks for the outline of a state.
@@ -35,8 +35,11 @@ pub struct OutputsRequest {
     pub shard: ShardId,
     /// The height up to which the outputs are known.
     pub after: Height,
-    /// How much of outputs may be sent; the first chunk's are sent however little it is.
+    /// How much of outputs may be sent; the first chunk's are sent however little it is. *Units:*
+    /// bytes of payloads: a chunk counts with its header's *bytes of outputs*.
     pub budget_bytes: u64,
+    /// The newest epoch whose ledger infos the requester can check: no later one proves it anything.
+    pub newest_epoch: Epoch,
 }
 
 impl OutlineRequest {
@@ -57,7 +60,7 @@ impl OutlineRequest {
 
 impl PartsRequest {
     /// Asks for the parts `wanted` of the state with `root`, cut at `cut`; for as many of them as
-    /// `budget_bytes` of packed parts are, but for one however few that is.
+    /// have payloads of `budget_bytes` together, but for one however few that is.
     ///
     /// *Errors:* [`RuleError::PartCount`] and [`RuleError::NoPartWanted`].
     pub fn new(
@@ -88,7 +91,7 @@ impl PartsRequest {
         &self.wanted
     }
 
-    /// How much may be sent. *Units:* bytes of packed parts.
+    /// How much may be sent. *Units:* bytes of payloads: a part counts with its size in the manifest.
     pub fn budget_bytes(&self) -> u64 {
         self.budget_bytes
     }
@@ -119,8 +122,13 @@ impl PartsRequest {
 impl OutputsRequest {
     /// The request's message.
     pub fn encode(&self) -> Vec<u8> {
-        let (shard, after) = (self.shard.0, self.after.0);
-        proto::OutputsRequest { shard, after, budget_bytes: self.budget_bytes }.encode_to_vec()
+        let message = proto::OutputsRequest {
+            shard: self.shard.0,
+            after: self.after.0,
+            budget_bytes: self.budget_bytes,
+            newest_epoch: self.newest_epoch.0,
+        };
+        message.encode_to_vec()
     }
 
     /// The request that a message holds.
@@ -132,25 +140,50 @@ impl OutputsRequest {
             shard: ShardId(message.shard),
             after: Height(message.after),
             budget_bytes: message.budget_bytes,
+            newest_epoch: Epoch(message.newest_epoch),
         })
     }
 }
 
-/// What a requester writes on a stream before it closes its side: the message behind its length.
+/// What a requester writes on a stream, of control or any other, before it closes its side: the
+/// message behind its length.
 ///
 /// *Errors:* [`TooLong`]; no request that this crate encodes is.
 pub fn stream_request(message: &[u8]) -> Result<Vec<u8>, TooLong> {
-    TooLong::check(message.len(), REQUEST_BYTES_MAX)?;
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    Ok([&length.to_le_bytes(), message].concat())
+    behind_length(message, REQUEST_BYTES_MAX)
 }
 
 /// How many bytes of a message follow these first four of a stream.
 ///
 /// *Errors:* [`TooLong`].
 pub fn stream_request_bytes(length: [u8; 4]) -> Result<usize, TooLong> {
+    length_within(length, REQUEST_BYTES_MAX)
+}
+
+/// What a server writes on a control stream before it closes its side: the response's message behind
+/// its length.
+///
+/// *Errors:* [`TooLong`]; no response that this crate encodes is.
+pub fn control_response(message: &[u8]) -> Result<Vec<u8>, TooLong> {
+    behind_length(message, RESPONSE_BYTES_MAX)
+}
+
+/// How many bytes of a response follow these first four of a control stream's answer.
+///
+/// *Errors:* [`TooLong`].
+pub fn control_response_bytes(length: [u8; 4]) -> Result<usize, TooLong> {
+    length_within(length, RESPONSE_BYTES_MAX)
+}
+
+fn behind_length(message: &[u8], bytes_max: usize) -> Result<Vec<u8>, TooLong> {
+    TooLong::check(message.len(), bytes_max)?;
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    Ok([&length.to_le_bytes(), message].concat())
+}
+
+fn length_within(length: [u8; 4], bytes_max: usize) -> Result<usize, TooLong> {
     let bytes = u32::from_le_bytes(length) as usize;
-    TooLong::check(bytes, REQUEST_BYTES_MAX)?;
+    TooLong::check(bytes, bytes_max)?;
     Ok(bytes)
 }
 
@@ -176,8 +209,9 @@ mod tests {
         assert_eq!(PartsRequest::decode(&parts.encode()), Ok(parts));
 
         let (shard, after) = (ShardId(300), Height(7));
-        let outputs = OutputsRequest { shard, after, budget_bytes: u64::MAX };
-        assert_eq!(hex::encode(outputs.encode()), "08ac02100718ffffffffffffffffff01");
+        let (budget_bytes, newest_epoch) = (u64::MAX, Epoch(9));
+        let outputs = OutputsRequest { shard, after, budget_bytes, newest_epoch };
+        assert_eq!(hex::encode(outputs.encode()), "08ac02100718ffffffffffffffffff012009");
         assert_eq!(OutputsRequest::decode(&outputs.encode()), Ok(outputs));
     }
 
@@ -215,5 +249,15 @@ mod tests {
         let too_long = |bytes| Err(TooLong { bytes, bytes_max: REQUEST_BYTES_MAX });
         assert_eq!(stream_request_bytes([1, 0, 3, 0]), too_long(196_609));
         assert_eq!(stream_request_bytes([0xff; 4]), too_long(u32::MAX as usize));
+        assert!(stream_request(&vec![0; REQUEST_BYTES_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn the_length_before_a_response_is_checked() {
+        assert_eq!(control_response(&[0x12, 0]), Ok(vec![2, 0, 0, 0, 0x12, 0]));
+        assert_eq!(control_response_bytes([0, 0, 0x80, 0]), Ok(RESPONSE_BYTES_MAX));
+        let too_long = |bytes| Err(TooLong { bytes, bytes_max: RESPONSE_BYTES_MAX });
+        assert_eq!(control_response_bytes([1, 0, 0x80, 0]), too_long(8_388_609));
+        assert!(control_response(&vec![0; RESPONSE_BYTES_MAX + 1]).is_err());
     }
 }
