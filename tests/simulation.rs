@@ -44,6 +44,7 @@ fn config() -> Config {
         peer_bytes_max: 128 << 10,
         stall_timeout: Duration::from_secs(3),
         outputs_bytes: 64 << 10,
+        announce_interval: Duration::from_millis(200),
         ..Config::default()
     }
 }

@@ -1,5 +1,7 @@
 //! How requests end, and what is learned from it.
 
+use std::collections::BTreeSet;
+
 use ketch_types::{Instant, PartIndex, ShardId};
 use ketch_wire::{Holding, Refusal, Summary};
 
@@ -7,7 +9,7 @@ use crate::command::Command;
 use crate::coordinator::Coordinator;
 use crate::id::{Peer, RequestId};
 use crate::input::{Failure, RequestEnd};
-use crate::peers::Kind;
+use crate::peers::{Kind, StateKey};
 use crate::request::{Request, Subject};
 
 impl Coordinator {
@@ -115,6 +117,11 @@ impl Coordinator {
             RequestEnd::Failed(Failure::Cancelled) => {}
             RequestEnd::Failed(Failure::TimedOut | Failure::Disconnected) => {
                 self.disappointed(peer, kind);
+                if let Subject::Summary { shards } = &request.subject
+                    && let Some(state) = self.peers.get_mut(peer)
+                {
+                    shards.iter().for_each(|shard| state.not_told(*shard));
+                }
             }
             RequestEnd::Faulty(fault) => self.proven(request, fault),
         }
@@ -186,7 +193,9 @@ impl Coordinator {
     /// Rule 4: a typed answer is no fault.
     fn refused(&mut self, request: &Request, refusal: Refusal) {
         let kind = request.subject.kind();
+        let of_target = |key: &StateKey| request.root().is_none_or(|root| root == key.root);
         let key = request.shard().and_then(|id| self.shards.get(&id)?.target).map(|t| t.key);
+        let key = key.filter(of_target);
         let (now, pause, config) = (self.now, self.block_interval() / 4, &self.config);
         let Some(state) = self.peers.get_mut(request.peer) else { return };
         match (refusal, &request.subject) {
@@ -201,14 +210,27 @@ impl Coordinator {
             }
             (Refusal::NotRetained, Subject::Outputs { shard, .. }) => state.unfollow(*shard),
             (Refusal::NotHeld | Refusal::NotRetained, _) => {
+                // It said that it had it.
+                let promised = key.is_some_and(|key| state.claims(&key).is_some());
                 key.iter().for_each(|key| state.forget(key));
+                if promised {
+                    state.failed(kind, now, config);
+                }
             }
         }
     }
 
     pub(crate) fn peer_disconnected(&mut self, peer: Peer) {
+        let left: BTreeSet<_> = self
+            .requests
+            .of_peer(peer)
+            .filter(|(_, request)| !request.cancelled)
+            .map(|(_, request)| request.subject.kind())
+            .collect();
+        // Whoever goes away and comes again is not as good as who stays.
+        left.into_iter().for_each(|kind| self.disappointed(peer, kind));
         self.close_requests_of(peer);
-        self.peers.disconnect(peer, self.now);
+        self.peers.disconnect(peer, self.now, &self.config);
         self.serving.disconnect(peer);
     }
 

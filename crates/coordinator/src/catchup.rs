@@ -15,9 +15,6 @@ use crate::peers::{Kind, PeerState};
 use crate::request::{Request, Subject};
 use crate::shard::{Phase, Search, Shard, Start};
 
-/// At most two peers are asked for an outline at once.
-const OUTLINES_MAX: usize = 2;
-
 impl Coordinator {
     pub(crate) fn job_ended(&mut self, job: JobId, end: JobEnd) {
         let Some(work) = self.jobs.close(job) else { return };
@@ -35,7 +32,7 @@ impl Coordinator {
         match (work, end) {
             (Work::Search { shard, .. }, _) => self.searched(*shard),
             (Work::Open { shard }, JobEnd::Opened { head, outputs_after, starts }) => {
-                self.opened(*shard, head, outputs_after, starts);
+                self.opened(*shard, job, head, outputs_after, starts);
             }
             (Work::Reconcile { shard, .. }, JobEnd::Reconciled { held }) => {
                 self.reconciled(*shard, job, held);
@@ -69,10 +66,26 @@ impl Coordinator {
         shard.job = shard.job.filter(|current| *current != job);
         match (fault, work) {
             (_, Work::DropShard { .. }) => {}
-            (OurFault::Damaged, Work::Open { .. }) => self.stop(id),
-            (OurFault::Damaged, _) => self.damage_found(id),
-            (_, Work::Generate { .. } | Work::DropEpochs { .. }) => {}
+            (_, Work::Open { .. }) => self.stop(id),
+            // It is being opened anew already.
+            _ if shard.phase == Phase::Opening => {}
+            (OurFault::Damaged, _) => self.work_found_damage(id),
+            (OurFault::DiskFull, Work::Generate { .. } | Work::DropEpochs { .. }) => {}
             _ => self.stop(id),
+        }
+    }
+
+    /// The first time a damaged store is mended at once; when that leads to no success, after a while.
+    fn work_found_damage(&mut self, id: ShardId) {
+        let now = self.now;
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        if shard.stops == 0 {
+            (shard.stops, shard.outlook.stopped_since) = (1, Some(now));
+            self.damage_found(id);
+        } else {
+            shard.distrust = true;
+            self.withdraw(id);
+            self.stop(id);
         }
     }
 
@@ -128,11 +141,14 @@ impl Coordinator {
     fn opened(
         &mut self,
         id: ShardId,
+        job: JobId,
         head: Option<Height>,
         outputs_after: Option<Height>,
         starts: Vec<(Epoch, PartSizes)>,
     ) {
-        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| shard.job == Some(job)) else {
+            return;
+        };
         shard.job = None;
         (shard.applied, shard.outputs_after) = (head, outputs_after);
         let (wanted, distrusted) = (shard.deadline.is_some(), shard.distrust);
@@ -175,7 +191,6 @@ impl Coordinator {
         shard.sizes = (target.key.root == StateRoot::EMPTY).then_some(empty);
         (shard.job, shard.applied, shard.fetched) = (None, None, None);
         shard.search = Search { job: shard.search.job, ..Search::default() };
-        shard.outlook.outlineless_since = Some(self.now);
         shard.starts.clear();
         shard.download.take_if(|download| !download.is_under_way());
         self.withdraw(id);
@@ -197,7 +212,9 @@ impl Coordinator {
             }
             match shard.phase {
                 Phase::Locating => self.locate(id),
-                Phase::Downloading => self.keep_searching(id),
+                Phase::Downloading | Phase::Replaying | Phase::Following => {
+                    self.keep_searching(id);
+                }
                 _ => {}
             }
         }
@@ -237,34 +254,11 @@ impl Coordinator {
 
     fn ask_outline(&mut self, id: ShardId) {
         let Some(target) = self.shards.get(&id).and_then(|shard| shard.target) else { return };
-        let asked = self.requests.of_shard(id);
-        let asked: Vec<_> = asked
-            .filter(|(_, r)| matches!(r.subject, Subject::Outline { .. }) && !r.cancelled)
-            .map(|(request, r)| (request, r.peer, r.hedged))
-            .collect();
-        if asked.iter().any(|(_, _, hedged)| !hedged) {
-            return;
-        }
-        let able = |(peer, state): &(Peer, &PeerState)| {
-            let free = self.requests.load(*peer).0 < self.config.peer_requests_max;
-            free && state.claims(&target.key).is_some()
-                && asked.iter().all(|(_, other, _)| other != peer)
-        };
-        let load = |(peer, state): &(Peer, &PeerState)| {
-            let failures = state.failures(Kind::Outline);
-            (failures, self.requests.load(*peer), self.preference(state), *peer)
-        };
-        let best = self.peers.usable(Kind::Outline, self.now).filter(able).min_by_key(load);
-        let Some(peer) = best.map(|(peer, _)| peer) else { return };
-        if asked.len() >= OUTLINES_MAX {
-            return self.give_up_slowest(asked.iter().map(|(request, ..)| *request));
-        }
+        let claims = |peer: &PeerState| peer.claims(&target.key).is_some();
+        let Some(peer) = self.whom_to_ask(id, Kind::Outline, claims) else { return };
         let (root, cut) = (target.key.root, target.key.cut);
-        self.request(
-            peer,
-            Subject::Outline { shard: id, root },
-            Query::Outline { shard: id, root, cut },
-        );
+        let query = Query::Outline { shard: id, root, cut };
+        self.request(peer, Subject::Outline { shard: id, root }, query);
     }
 
     /// Opens a request and gives the command for it.
@@ -282,9 +276,10 @@ impl Coordinator {
     /// An outline came and is verified.
     pub(crate) fn outline_came(&mut self, id: ShardId, sizes: PartSizes) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        let wanted =
-            shard.target.is_some_and(|t| t.key.root == sizes.root() && t.key.cut == sizes.cut());
+        let Some(key) = shard.target.map(|target| target.key) else { return };
+        let wanted = (key.root, key.cut) == (sizes.root(), sizes.cut());
         if wanted && shard.phase == Phase::Locating && shard.sizes.is_none() {
+            self.peers.forget_miscounted(&key, sizes.count());
             shard.sizes = Some(sizes);
             (shard.moved, shard.given_up) = (self.now, 0);
             self.cancel_outlines_of(id);
@@ -308,7 +303,6 @@ impl Coordinator {
         };
         (shard.job, shard.distrust) = (None, false);
         shard.voice.due = true;
-        shard.outlook.outlineless_since = None;
         let window_bytes = window_bytes(sizes.total_bytes());
         shard.download = Some(Download::new(sizes, held, window_bytes));
         self.enter(id, Phase::Downloading);
@@ -351,20 +345,41 @@ impl Coordinator {
     /// Looks for more holders where too few are known, and asks those that are connected again.
     pub(crate) fn keep_searching(&mut self, id: ShardId) {
         let Some(shard) = self.shards.get(&id) else { return };
-        let Some(target) = shard.target else { return };
-        let enough = self.holders_of(&target.key) >= self.config.holders_wanted;
         let due = shard.search.last.is_none_or(|last| self.now - last >= self.search_pause(shard));
-        if !enough && due && shard.search.job.is_none() {
-            let job = self.run(Work::Search { shard: id, epoch: target.key.epoch });
+        let Some(epoch) = self.epoch_to_search(shard).filter(|_| due) else { return };
+        if shard.search.job.is_none() {
+            let job = self.run(Work::Search { shard: id, epoch });
             if let Some(shard) = self.shards.get_mut(&id) {
                 (shard.search.job, shard.search.last) = (Some(job), Some(self.now));
             }
         }
     }
 
+    /// The epoch of which holders are to be looked for, if more are wanted: too few of those that are
+    /// known can be asked, or nobody has what comes next.
+    fn epoch_to_search(&self, shard: &Shard) -> Option<Epoch> {
+        let kind = match shard.phase {
+            Phase::Locating => Kind::Outline,
+            Phase::Downloading => Kind::Parts,
+            Phase::Replaying | Phase::Following => {
+                shard.outlook.feedless_since?;
+                return self.epoch().map(|epoch| epoch.epoch);
+            }
+            _ => return None,
+        };
+        let (key, newest) = (shard.target?.key, self.newest_target(shard.id)?.key);
+        let usable = self.peers.usable(kind, self.now);
+        let able = usable.filter(|(_, peer)| peer.claims(&key).is_some()).count();
+        let holderless = shard.outlook.holderless_since.is_some();
+        let wanted = able < self.config.holders_wanted || holderless;
+        // Where nobody has the old start, those of the newest are wanted too.
+        wanted.then_some(if holderless { newest.epoch } else { key.epoch })
+    }
+
     /// The time between searches: shorter while nobody at all is known.
     fn search_pause(&self, shard: &Shard) -> Duration {
-        let known = shard.target.is_some_and(|target| self.is_claimed(&target.key));
+        let known = shard.outlook.feedless_since.is_some()
+            || shard.target.is_some_and(|target| self.is_claimed(&target.key));
         if known { self.config.search_interval } else { self.config.search_interval / 5 }
     }
 
@@ -375,8 +390,7 @@ impl Coordinator {
     }
 
     pub(crate) fn next_search(&self) -> Option<Instant> {
-        let searching = |phase| matches!(phase, Phase::Locating | Phase::Downloading);
-        let tasks = self.shards.values().filter(|shard| searching(shard.phase));
+        let tasks = self.shards.values().filter(|shard| self.epoch_to_search(shard).is_some());
         let next = tasks.filter_map(|shard| Some(shard.search.last? + self.search_pause(shard)));
         next.filter(|at| *at > self.now).min()
     }
@@ -387,7 +401,13 @@ impl Coordinator {
         let ids: Vec<_> = self.shards.keys().copied().collect();
         for id in ids {
             let Some(shard) = self.shards.get_mut(&id) else { continue };
-            if shard.phase == Phase::Stopped && shard.retry_at.is_some_and(|at| now >= at) {
+            let due = shard.phase == Phase::Stopped && shard.retry_at.is_some_and(|at| now >= at);
+            if due && self.jobs.any_on_store_of(id) {
+                // A store is opened anew once nothing works on it.
+                continue;
+            }
+            let Some(shard) = self.shards.get_mut(&id) else { continue };
+            if due {
                 shard.retry_at = None;
                 self.enter(id, Phase::Opening);
                 self.reopen(id);

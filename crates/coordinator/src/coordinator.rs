@@ -49,6 +49,8 @@ pub struct Coordinator {
     pub(crate) serving: Serving,
     pub(crate) host_busy: bool,
     pub(crate) verdicts_at: Instant,
+    /// When something is next due, as of the last turn.
+    next: Option<(Instant, Timer)>,
     /// The order in which shards are served, made with the verdicts.
     pub(crate) order: Vec<ShardId>,
     commands: VecDeque<Command>,
@@ -63,7 +65,8 @@ pub(crate) struct Chain {
     pub(crate) head: Option<Head>,
     /// When the first head of this epoch was produced.
     pub(crate) epoch_began: Option<Instant>,
-    pub(crate) block_interval: Option<Duration>,
+    /// The newest times between blocks that were measured.
+    pub(crate) intervals: VecDeque<Duration>,
 }
 
 /// The newest block that is known to be under a quorum.
@@ -151,6 +154,7 @@ impl Coordinator {
             serving: Serving::default(),
             host_busy: false,
             verdicts_at: now,
+            next: None,
             order: Vec::new(),
             commands: VecDeque::new(),
             events: VecDeque::new(),
@@ -169,7 +173,12 @@ impl Coordinator {
             Input::PeerDisconnected { peer } => self.peer_disconnected(peer),
             Input::HoldingAnnounced { peer, holding } => self.holding_told(peer, holding),
             // Nothing follows from it, and it comes more often than all others together.
-            Input::RequestProgressed { request } => return self.request_progressed(request),
+            Input::RequestProgressed { request } => {
+                self.request_progressed(request);
+                if self.next.is_none_or(|(at, _)| at > self.now) {
+                    return;
+                }
+            }
             Input::PartVerified { request, part } => self.part_verified(request, part),
             Input::RequestEnded { request, end } => self.request_ended(request, end),
             Input::JobEnded { job, end } => self.job_ended(job, end),
@@ -202,6 +211,10 @@ impl Coordinator {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted, unless an input comes before, and what
     /// for. Always later than the last `now`.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.next
+    }
+
+    fn next_timer(&self) -> Option<(Instant, Timer)> {
         let timers = [
             (self.next_request_timer(), Timer::Request),
             (self.peers.next_free(self.now), Timer::Peer),
@@ -248,6 +261,7 @@ impl Coordinator {
         self.follow();
         self.announce();
         self.serve();
+        self.next = self.next_timer();
     }
 
     fn status(&self, shard: &Shard) -> ShardStatus {
@@ -331,12 +345,21 @@ impl Coordinator {
     }
 
     pub(crate) fn block_interval(&self) -> Duration {
-        self.chain.block_interval.unwrap_or(self.config.block_interval_prior)
+        self.chain.interval().unwrap_or(self.config.block_interval_prior)
     }
 
     /// The epoch that the chain is in.
     pub(crate) fn epoch(&self) -> Option<&EpochStart> {
         self.chain.epochs.values().next_back()
+    }
+}
+
+impl Chain {
+    /// The usual time between blocks: a median, which a halt of the chain does not move.
+    fn interval(&self) -> Option<Duration> {
+        let mut sorted: Vec<_> = self.intervals.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
     }
 }
 
@@ -356,6 +379,12 @@ impl Jobs {
     /// All work that is under way.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Work> {
         self.open.values()
+    }
+
+    /// Whether anything works on the store of a shard.
+    pub(crate) fn any_on_store_of(&self, shard: ShardId) -> bool {
+        let on_store = |work: &Work| !matches!(work, Work::Search { .. });
+        self.iter().any(|work| work.shard() == Some(shard) && on_store(work))
     }
 
     /// Whether any work of a shard is under way.

@@ -1,6 +1,7 @@
 //! What the chain says: epochs and heads.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ketch_types::{Epoch, Height, Instant, ShardId};
 
@@ -12,6 +13,8 @@ use crate::peers::StateKey;
 use crate::shard::{Outlook, Phase, Shard, Target};
 use crate::verdict::{replay_time, time_for};
 
+/// Times between blocks that are remembered, for their median.
+const INTERVALS: usize = 15;
 /// The roots of old epochs that are remembered, so that who asks for them is told that they are gone.
 const RETIRED_MAX: usize = 1_024;
 
@@ -23,9 +26,10 @@ impl Coordinator {
         }
         if let Some(before) = before {
             let blocks = u32::try_from(height.0 - before.height.0).unwrap_or(u32::MAX);
-            let interval = (produced - before.produced) / blocks;
-            let old = self.chain.block_interval.unwrap_or(interval);
-            self.chain.block_interval = Some((old * 7 + interval) / 8);
+            self.chain.intervals.push_back((produced - before.produced) / blocks);
+            if self.chain.intervals.len() > INTERVALS {
+                self.chain.intervals.pop_front();
+            }
         }
         self.chain.head = Some(Head { height, produced });
         let first = self.epoch().map(|epoch| epoch.first_height);
@@ -90,7 +94,9 @@ impl Coordinator {
         shard.deadline = Some(start.next_first_height());
         shard.last_height = None;
         let was_doomed = std::mem::take(&mut shard.doomed);
-        shard.voice.due = was_doomed;
+        shard.voice.due |= was_doomed;
+        // What had stopped it may be over: a root that was not known is.
+        shard.retry_at = shard.retry_at.map(|_| now);
         let phase = shard.phase;
         match phase {
             // While it is still being deleted, it is opened afterwards.
@@ -100,7 +106,7 @@ impl Coordinator {
             Phase::Frozen => self.enter(id, Phase::Replaying),
             // What had arrived of it was discarded.
             _ if was_doomed => self.retarget(id),
-            _ => self.consider_pivot(id),
+            _ => {}
         }
     }
 
@@ -189,53 +195,42 @@ impl Coordinator {
         Some(Target { key, height: start.start_height() })
     }
 
-    /// Rule 9: the target has moved while a state is being fetched. Moves to it, or finishes the old
-    /// one and replays, whichever is expected to be sooner.
-    fn consider_pivot(&mut self, id: ShardId) {
-        let Some((shard, newest)) = self.shards.get(&id).zip(self.newest_target(id)) else {
-            return;
-        };
-        if shard.target.is_some_and(|target| target.key == newest.key) {
-            return;
-        }
-        // Nobody needs to keep what is older than the epoch before this.
-        let retained = shard.target.is_some_and(|t| self.chain.epochs.contains_key(&t.key.epoch));
-        let moves = !retained || self.sooner_by_pivot(shard, &newest);
-        if moves && shard.phase != Phase::Completing {
-            self.retarget(id);
-        }
-    }
-
-    /// Moves to the newest start what can get no further from where it is, though others hold that.
-    pub(crate) fn leave_dead_ends(&mut self) {
+    /// Rule 9: makes for the newest start what is sooner there, or can get no further from where it is.
+    /// As long as nobody holds that start there is nothing to be gained by it.
+    pub(crate) fn move_targets(&mut self) {
         let ids: Vec<_> = self.shards.keys().copied().collect();
         for id in ids {
-            if self.is_dead_end(id) {
+            let Some((shard, newest)) = self.shards.get(&id).zip(self.newest_target(id)) else {
+                continue;
+            };
+            let wanted = shard.deadline.is_some() && !shard.doomed;
+            if wanted && self.is_claimed(&newest.key) && self.moves(shard, &newest) {
                 self.retarget(id);
             }
         }
     }
 
-    fn is_dead_end(&self, id: ShardId) -> bool {
-        let Some((shard, newest)) = self.shards.get(&id).zip(self.newest_target(id)) else {
-            return false;
-        };
-        if shard.doomed || !self.is_claimed(&newest.key) {
-            return false;
-        }
-        let lasts = |since: Option<Instant>| {
-            since.is_some_and(|since| self.now - since >= self.config.hysteresis)
+    fn moves(&self, shard: &Shard, newest: &Target) -> bool {
+        let lasts = |since: Option<Instant>, time: Duration| {
+            since.is_some_and(|since| self.now - since >= time)
         };
         match shard.phase {
-            Phase::Locating | Phase::Downloading => {
-                let older = shard.target.is_some_and(|target| target.key != newest.key);
-                older && lasts(shard.outlook.holderless_since)
+            Phase::Locating | Phase::Reconciling | Phase::Downloading => {
+                let Some(target) = shard.target.filter(|target| target.key != newest.key) else {
+                    return false;
+                };
+                // Nobody needs to keep what is older than the epoch before this.
+                let retained = self.chain.epochs.contains_key(&target.key.epoch);
+                !retained
+                    || lasts(shard.outlook.holderless_since, self.config.hysteresis)
+                    || self.sooner_by_pivot(shard, newest)
             }
-            // Nobody needs to keep what came before the epoch before this.
+            // To give up a whole state is the last resort.
             Phase::Replaying => {
                 let stale = shard.applied < Some(self.oldest_kept_height());
                 let behind = shard.applied < Some(newest.height);
-                stale || (behind && lasts(shard.outlook.feedless_since))
+                let moment = self.moment(self.time_left(shard.deadline));
+                stale || (behind && lasts(shard.outlook.feedless_since, moment))
             }
             _ => false,
         }

@@ -80,7 +80,7 @@ impl Coordinator {
         let mut askable = PartSet::empty(count);
         for (peer, state) in self.peers.usable(Kind::Parts, self.now) {
             if let Some(held) = state.held(key, count)
-                && state.spare_bytes(self.requests.load(peer), &self.config) > 0
+                && state.spare_bytes(self.requests.load(peer, Kind::Parts), &self.config) > 0
             {
                 askable.union_with(held);
             }
@@ -138,7 +138,7 @@ impl Coordinator {
         let count = download.sizes().count();
         let unproven = self.unproven_rate();
         let of = |(peer, state): (Peer, &PeerState)| {
-            let load = self.requests.load(peer);
+            let load = self.requests.load(peer, Kind::Parts);
             let spare = state.spare_bytes(load, &self.config);
             let held = state.held(key, count).filter(|_| spare > 0)?;
             let able =
@@ -190,16 +190,20 @@ impl Coordinator {
             };
             let busy = self.requests.of_peer(peer).any(asking);
             let Some(state) = self.peers.get_mut(peer).filter(|_| !busy) else { continue };
+            let mut due: Vec<_> = wanting
+                .iter()
+                .filter(|(shard, starved)| *starved || state.asked_at(*shard).is_none())
+                .map(|(shard, _)| (state.asked_at(*shard), *shard))
+                .collect();
+            // Those it was never asked about come first, or many shards would never be asked about.
+            due.sort_unstable();
             let mut shards = Vec::new();
-            for (shard, starved) in &wanting {
-                let first_time = !state.was_asked(*shard);
-                if shards.len() < SUMMARY_SHARDS_MAX
-                    && (*starved || first_time)
-                    && state.ask(*shard, self.now, &self.config)
-                {
-                    shards.push(*shard);
+            for (_, shard) in due {
+                if shards.len() < SUMMARY_SHARDS_MAX && state.ask(shard, self.now, &self.config) {
+                    shards.push(shard);
                 }
             }
+            shards.sort_unstable();
             if !shards.is_empty() {
                 let subject = Subject::Summary { shards: shards.clone() };
                 self.request(peer, subject, Query::Summary(shards));
@@ -219,7 +223,7 @@ impl Coordinator {
             Phase::Replaying | Phase::Following => {
                 let after = shard.fetched.map(|f| f.through).or(shard.applied)?;
                 let mut usable = self.peers.usable(Kind::Outputs, self.now);
-                !usable.any(|(_, peer)| peer.keeps_outputs_after(shard.id, after))
+                !usable.any(|(_, peer)| peer.feeds(shard.id, after, self.now))
             }
             _ => return None,
         };

@@ -7,17 +7,17 @@ use ketch_types::{Epoch, Height, ShardId};
 use crate::command::{Query, Work};
 use crate::coordinator::Coordinator;
 use crate::event::Event;
-use crate::id::{JobId, Peer};
+use crate::id::JobId;
 use crate::part_sizes::PartSizes;
 use crate::peers::{Kind, PeerState};
 use crate::request::{Request, Subject};
-use crate::shard::{Fetched, Phase};
+use crate::shard::{Fetched, Phase, Shard};
 
-/// Outputs are asked of at most two peers at once.
-const OUTPUTS_MAX: usize = 2;
 /// How many requests' worth of outputs may wait to be applied, so that fetching never waits for
 /// applying, nor the other way round.
 const AHEAD: u64 = 2;
+/// The least that is asked for at once. *Units:* bytes.
+const OUTPUTS_BYTES_MIN: u64 = 64 << 10;
 /// With fewer blocks to replay than this, it is the chain that sets the pace and not we.
 const BEHIND_MIN: u64 = 8;
 /// A head that is older than so many block intervals is no longer the newest.
@@ -135,47 +135,33 @@ impl Coordinator {
         let goal = shard.last_height.map_or(head.height, |last| last.min(head.height));
         let after = shard.fetched.map_or(applied, |fetched| fetched.through);
         let waiting = shard.fetched.map_or(0, |fetched| fetched.bytes);
-        if after >= goal || waiting >= self.config.outputs_bytes.saturating_mul(AHEAD) {
+        let budget_bytes = self.outputs_budget();
+        if after >= goal || waiting >= budget_bytes.saturating_mul(AHEAD) {
             return;
         }
-        let open: Vec<_> = self
-            .requests
-            .of_shard(id)
-            .filter(|(_, r)| matches!(r.subject, Subject::Outputs { .. }) && !r.cancelled)
-            .map(|(request, r)| (request, r.peer, r.hedged))
-            .collect();
-        if open.iter().any(|(_, _, hedged)| !hedged) {
-            return;
-        }
-        let able = |(peer, state): &(Peer, &PeerState)| {
-            state.feeds(id, after, self.now) && open.iter().all(|(_, other, _)| other != peer)
-        };
-        let load = |(peer, state): &(Peer, &PeerState)| {
-            let trouble = (state.failures(Kind::Outputs), state.idleness(id));
-            (trouble, self.requests.load(*peer).0, self.preference(state), *peer)
-        };
-        let best = self.peers.usable(Kind::Outputs, self.now).filter(able).min_by_key(load);
-        if open.len() >= OUTPUTS_MAX {
-            if best.is_some() {
-                self.give_up_slowest(open.iter().map(|(request, ..)| *request));
-            }
-        } else if let Some(peer) = best.map(|(peer, _)| peer) {
-            let budget_bytes = self.config.outputs_bytes;
+        let now = self.now;
+        let feeds = |peer: &PeerState| peer.feeds(id, after, now);
+        if let Some(peer) = self.whom_to_ask(id, Kind::Outputs, feeds) {
             let query = Query::Outputs { shard: id, after, budget_bytes };
-            let request = self.request(peer, Subject::Outputs { shard: id, after }, query);
-            if !open.is_empty()
-                && let Some(second) = self.requests.get_mut(request)
-            {
-                second.hedged = true;
-            }
+            self.request(peer, Subject::Outputs { shard: id, after }, query);
         }
+    }
+
+    /// The bytes to ask for at once: a quarter of all memory, if every shard waits for as much as it may.
+    fn outputs_budget(&self) -> u64 {
+        let following = |shard: &&Shard| matches!(shard.phase, Phase::Replaying | Phase::Following);
+        let tasks = self.shards.values().filter(following).count().max(1) as u64;
+        let share = self.config.memory_bytes / (4 * AHEAD * tasks);
+        share.clamp(OUTPUTS_BYTES_MIN, self.config.outputs_bytes.max(OUTPUTS_BYTES_MIN))
     }
 
     pub(crate) fn outputs_came(&mut self, request: &Request, through: Height, bytes: u64) {
         let Subject::Outputs { shard: id, after } = request.subject else { return };
         let (now, pause) = (self.now, self.block_interval() / 4);
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        let following = matches!(shard.phase, Phase::Replaying | Phase::Following);
+        // Of a question that was cancelled nothing is kept.
+        let following =
+            matches!(shard.phase, Phase::Replaying | Phase::Following) && !request.cancelled;
         let here = shard.fetched.map(|fetched| fetched.through).or(shard.applied);
         if through <= after {
             // It has nothing newer yet.

@@ -44,7 +44,7 @@ impl Coordinator {
 
     /// The newest start of which parts have not been made ahead.
     fn next_start(&self) -> Option<(ShardId, Epoch)> {
-        let shards = self.shards.values().filter(|shard| !shard.doomed);
+        let shards = self.shards.values().filter(|shard| shard.is_open());
         let starts = shards.flat_map(|shard| {
             let unmade = |(_, start): &(&Epoch, &Start)| start.made < start.sizes.count();
             shard.starts.iter().filter(unmade).map(|(epoch, _)| (shard.id, *epoch))
@@ -59,12 +59,14 @@ impl Coordinator {
         if self.jobs.iter().filter(awaited).count() >= most {
             return;
         }
+        // Who does not take what is there needs nothing more.
+        if !self.has_room(ask) || self.next_cached(ask).is_some() {
+            return;
+        }
         let Some(stream) = self.serving.parts(ask) else { return };
         let (id, root) = (stream.shard, stream.root);
-        let Some((sizes, cached)) = self.shards.get(&id).and_then(|shard| shard.cached(root))
-        else {
-            return;
-        };
+        let shard = self.shards.get(&id).filter(|shard| shard.is_open());
+        let Some((sizes, cached)) = shard.and_then(|shard| shard.cached(root)) else { return };
         let absent = |part: &PartIndex| {
             !cached.contains(*part) && !self.serving.generating.contains(&(id, root, *part))
         };

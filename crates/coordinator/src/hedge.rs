@@ -13,19 +13,17 @@ use crate::request::{Request, Subject};
 use crate::shard::Phase;
 use crate::verdict::time_for;
 
+/// The most peers that are asked at once for the same outline or outputs.
+const AT_ONCE_MAX: usize = 8;
+
 impl Coordinator {
     /// Asks second peers, where that promises an earlier end.
     pub(crate) fn hedge(&mut self) {
         let late: Vec<_> = self.requests.iter().filter(|(_, r)| self.wants_hedge(r)).collect();
         let late: Vec<_> = late.into_iter().map(|(id, request)| (id, request.clone())).collect();
         for (id, request) in late {
-            match &request.subject {
-                Subject::Parts { shard, awaited, .. } => {
-                    self.hedge_parts(*shard, id, &request, awaited);
-                }
-                // Whoever asks for outlines and outputs looks at the flag, and asks once more.
-                Subject::Outline { .. } | Subject::Outputs { .. } => self.mark_hedged(id),
-                Subject::Summary { .. } => {}
+            if let Subject::Parts { shard, awaited, .. } = &request.subject {
+                self.hedge_parts(*shard, id, &request, awaited);
             }
         }
         self.give_up_slow_parts();
@@ -60,7 +58,7 @@ impl Coordinator {
             return false;
         };
         let able = |(peer, state): (Peer, &PeerState)| {
-            let spare = state.spare_bytes(self.requests.load(peer), &self.config);
+            let spare = state.spare_bytes(self.requests.load(peer, Kind::Parts), &self.config);
             let asked = self.requests.of_peer(peer).any(|(_, request)| request.awaits_any(parts));
             let held = state.held(&target.key, parts.count()).filter(|_| spare > 0 && !asked);
             let fine = |part| !download.has_failed_at(part, peer);
@@ -69,8 +67,39 @@ impl Coordinator {
         self.peers.usable(Kind::Parts, self.now).any(able)
     }
 
+    /// Whom to ask for what comes as a whole, an outline or outputs: the best of those who are able, if
+    /// everybody who was asked is late. Two are asked at once, and one more for each that was given up.
+    pub(crate) fn whom_to_ask(
+        &mut self,
+        id: ShardId,
+        kind: Kind,
+        able: impl Fn(&PeerState) -> bool,
+    ) -> Option<Peer> {
+        let open = self.requests.of_shard(id);
+        let open = open.filter(|(_, r)| r.subject.kind() == kind && !r.cancelled);
+        let open: Vec<_> = open.map(|(request, r)| (request, r.peer, self.is_late(r))).collect();
+        if open.iter().any(|(.., late)| !late) {
+            return None;
+        }
+        let load = |peer| self.requests.load(peer, kind).0;
+        let others = self
+            .peers
+            .usable(kind, self.now)
+            .filter(|(peer, state)| open.iter().all(|(_, other, _)| other != peer) && able(state));
+        let (peer, _) = others.min_by_key(|(peer, state)| {
+            let trouble = (state.failures(kind), state.idleness(id));
+            (trouble, load(*peer), self.preference(state), *peer)
+        })?;
+        let given_up = self.shards.get(&id).map_or(0, |shard| shard.given_up as usize);
+        if open.len() >= given_up.saturating_add(2).min(AT_ONCE_MAX) {
+            self.give_up_slowest(open.into_iter().map(|(request, ..)| request));
+            return None;
+        }
+        Some(peer)
+    }
+
     /// Gives up the slowest of some requests of a shard if it takes too long.
-    pub(crate) fn give_up_slowest(&mut self, requests: impl Iterator<Item = RequestId>) {
+    fn give_up_slowest(&mut self, requests: impl Iterator<Item = RequestId>) {
         let open = requests.filter_map(|id| Some((self.requests.get(id)?, id)));
         let slowest = open.min_by_key(|(request, id)| (request.delivered, *id));
         if let Some((request, id)) = slowest
@@ -84,15 +113,15 @@ impl Coordinator {
         self.now - request.delivered >= self.endurance(request)
     }
 
-    /// How long a peer may take for something whole when others could be asked. It doubles each time,
-    /// so that a crowd of honest slow ones is not asked in turns for ever.
+    /// How long a peer may take for something whole when others could be asked. It doubles twice, so
+    /// that a crowd of honest slow ones is not asked in turns for ever.
     fn endurance(&self, request: &Request) -> Duration {
         let given_up =
             request.shard().and_then(|id| self.shards.get(&id)).map_or(0, |s| s.given_up);
         let measured = self.latencies.get(&request.subject.kind());
-        let usual = measured.and_then(crate::latency::Latency::high).unwrap_or_default();
+        let usual = measured.and_then(crate::latency::Latency::longest).unwrap_or_default();
         let first = usual.saturating_mul(4).max(self.config.stall_timeout);
-        first.saturating_mul(1 << given_up.min(16))
+        first.saturating_mul(1 << given_up.min(2))
     }
 
     fn give_up(&mut self, id: RequestId) {
@@ -109,8 +138,11 @@ impl Coordinator {
         if request.hedged || request.cancelled {
             return false;
         }
-        let overdue = self.now - request.delivered >= self.patience(request.subject.kind());
-        overdue || self.is_last(request)
+        self.is_late(request) || self.is_last(request)
+    }
+
+    fn is_late(&self, request: &Request) -> bool {
+        self.now - request.delivered >= self.patience(request.subject.kind())
     }
 
     /// Whether everything of the shard that is missing has been asked for, and this request is some
@@ -156,10 +188,10 @@ impl Coordinator {
         let shard = self.shards.get(&shard).filter(|shard| shard.phase == Phase::Downloading)?;
         let (key, download) = (shard.target?.key, shard.download.as_ref()?);
         let count = download.sizes().count();
-        let overdue = self.now - request.delivered >= self.patience(Kind::Parts);
+        let overdue = self.is_late(request);
         let first = self.expected(request.peer, 0);
         let able = |(peer, state): (Peer, &PeerState)| {
-            let spare = state.spare_bytes(self.requests.load(peer), &self.config);
+            let spare = state.spare_bytes(self.requests.load(peer, Kind::Parts), &self.config);
             if peer == request.peer || spare == 0 {
                 return None;
             }
@@ -186,7 +218,7 @@ impl Coordinator {
     /// How long a peer takes for all that it was asked for and `bytes` more.
     fn expected(&self, peer: Peer, bytes: u64) -> Duration {
         let rate = self.peers.get(peer).and_then(PeerState::rate);
-        let bytes = self.requests.load(peer).1.saturating_add(bytes);
+        let bytes = self.requests.load(peer, Kind::Parts).1.saturating_add(bytes);
         time_for(bytes, rate.unwrap_or_else(|| self.unproven_rate()))
     }
 
@@ -223,9 +255,9 @@ impl Coordinator {
             let stalls = self.progressed(request) + self.config.stall_timeout;
             let second = request.delivered + self.patience(request.subject.kind());
             let third = request.delivered + self.endurance(request);
-            let next = if request.hedged { third } else { second };
-            let waits = !request.cancelled && next > self.now;
-            if waits { stalls.min(next) } else { stalls }
+            let more = [(second, !request.hedged), (third, true)].into_iter();
+            let more = more.filter(|(at, counts)| *counts && !request.cancelled && *at > self.now);
+            more.map(|(at, _)| at).chain([stalls]).min().unwrap_or(stalls)
         };
         self.requests.iter().map(of).min()
     }

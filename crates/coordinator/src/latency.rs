@@ -28,6 +28,11 @@ impl Latency {
         }
     }
 
+    /// The longest of those that are remembered.
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        self.samples.iter().max().copied()
+    }
+
     /// The 95th percentile, once there are enough samples.
     pub(crate) fn high(&self) -> Option<Duration> {
         self.high

@@ -7,14 +7,19 @@ use ketch_types::{Height, Instant, ShardId};
 use crate::coordinator::Coordinator;
 use crate::event::Event;
 use crate::peers::{Holders, Kind, PeerState};
-use crate::shard::{Outlook, Phase, Shard};
+use crate::shard::{Phase, Shard};
 use crate::verdict::{Obstacle, Planned, Prospect, Verdict, plan, time_for};
+
+/// Who failed so often at giving outputs does not count as giving any.
+const FAILURES_MAX: u32 = 3;
 
 impl Coordinator {
     /// Makes order and verdicts anew.
     pub(crate) fn judge(&mut self) {
         self.verdicts_at = self.now + self.config.verdict_interval;
         if self.chain.head.is_none() {
+            let wanted = self.shards.values().filter(|shard| shard.deadline.is_some());
+            self.order = wanted.map(|shard| shard.id).collect();
             return;
         }
         let prospects: Vec<_> =
@@ -28,7 +33,7 @@ impl Coordinator {
             let verdict = self.verdict(planned, prospect);
             self.pronounce(planned.shard, verdict, planned.slack);
         }
-        self.leave_dead_ends();
+        self.move_targets();
     }
 
     /// The time until a height is reached.
@@ -86,7 +91,7 @@ impl Coordinator {
         }
     }
 
-    /// Whether blocks are missing that nobody gives who did not fail to lately.
+    /// Whether blocks are missing that nobody gives but those who failed to again and again.
     fn lacks_feed(&self, shard: &Shard) -> bool {
         let following = matches!(shard.phase, Phase::Replaying | Phase::Following);
         let Some((applied, head)) = shard.applied.filter(|_| following).zip(self.chain.head) else {
@@ -94,14 +99,16 @@ impl Coordinator {
         };
         let after = shard.fetched.map_or(applied, |fetched| fetched.through);
         let gives = |(_, peer): (_, &PeerState)| {
-            peer.failures(Kind::Outputs) == 0 && peer.keeps_outputs_after(shard.id, after)
+            let trouble = peer.failures(Kind::Outputs).max(peer.idleness(shard.id));
+            trouble < FAILURES_MAX && peer.keeps_outputs_after(shard.id, after)
         };
         after < head.height && !self.peers.reachable(self.now).any(gives)
     }
 
     fn lacks_holder(&self, shard: &Shard) -> bool {
         let Some(target) = shard.target else { return true };
-        let Some(download) = &shard.download else {
+        let download = shard.download.as_ref().filter(|_| shard.phase == Phase::Downloading);
+        let Some(download) = download else {
             return shard.sizes.is_none() && !self.is_claimed(&target.key);
         };
         let count = download.sizes().count();
@@ -118,8 +125,11 @@ impl Coordinator {
 
     fn verdict(&self, planned: &Planned, prospect: &Prospect) -> Verdict {
         let left = prospect.left;
-        let (config, unknown) = (&self.config, Outlook::default());
-        let outlook = self.shards.get(&planned.shard).map_or(&unknown, |shard| &shard.outlook);
+        let config = &self.config;
+        let Some(shard) = self.shards.get(&planned.shard) else {
+            return Verdict::AtRisk { needed: planned.needed, left };
+        };
+        let outlook = &shard.outlook;
         let lasting = |since: Option<Instant>, time| since.is_some_and(|s| self.now - s >= time);
         let lasting_lack =
             |time| lasting(outlook.holderless_since, time) || lasting(outlook.feedless_since, time);
@@ -129,11 +139,9 @@ impl Coordinator {
         if lasting(outlook.stopped_since, config.holderless_max) {
             return Verdict::Impossible { obstacle: Obstacle::OwnWork, left };
         }
-        // The first search takes a moment, and an outline too; how much is to come is not known before.
-        let moment = (left / 4).max(config.hysteresis).min(config.holderless_max);
-        let doubtful = lasting_lack(config.hysteresis)
-            || outlook.stopped_since.is_some()
-            || lasting(outlook.outlineless_since, moment);
+        // The first search takes a moment; and whatever the plan says, what does not move will be late.
+        let stands = !shard.is_caught_up() && self.now - shard.moved >= self.moment(left);
+        let doubtful = lasting_lack(config.hysteresis) || outlook.stopped_since.is_some() || stands;
         if let Some(needed) = planned.needed.filter(|_| planned.in_time && !doubtful) {
             return Verdict::OnTime { margin: left.saturating_sub(needed) };
         }
@@ -142,6 +150,11 @@ impl Coordinator {
             Some(obstacle) => Verdict::Impossible { obstacle, left },
             None => Verdict::AtRisk { needed: planned.needed.filter(|_| !doubtful), left },
         }
+    }
+
+    /// How long nothing may happen before that is worth a warning.
+    pub(crate) fn moment(&self, left: Duration) -> Duration {
+        (left / 4).max(self.config.hysteresis).min(self.config.holderless_max)
     }
 
     /// Why a shard could not be in time even if it had the whole line to itself, at its best.

@@ -91,14 +91,15 @@ impl Peers {
     }
 
     /// Notes that `peer` is gone; what it failed at stays known as long as it matters.
-    pub(crate) fn disconnect(&mut self, peer: Peer, now: Instant) {
+    pub(crate) fn disconnect(&mut self, peer: Peer, now: Instant, config: &Config) {
         if let Some(state) = self.known.get_mut(&peer) {
             state.connected = false;
             state.holdings.clear();
             state.feeds.clear();
             state.asked.clear();
         }
-        self.known.retain(|_, state| state.connected || state.matters_until() > now);
+        let matters = |state: &PeerState| state.matters_until() + config.backoff_max > now;
+        self.known.retain(|_, state| state.connected || matters(state));
         let absent: Vec<_> =
             self.known.iter().filter(|(_, s)| !s.connected).map(|(p, _)| *p).collect();
         for peer in absent.iter().take(absent.len().saturating_sub(ABSENT_MAX)) {
@@ -134,8 +135,15 @@ impl Peers {
 
     /// Has every peer be asked anew what it holds of a shard.
     pub(crate) fn ask_again(&mut self, shard: ShardId) {
+        self.known.values_mut().for_each(|state| state.not_told(shard));
+    }
+
+    /// Forgets what cannot be, now that it is known how many parts a state has.
+    pub(crate) fn forget_miscounted(&mut self, key: &StateKey, parts: u32) {
         for state in self.known.values_mut() {
-            state.asked.remove(&shard);
+            if state.claims(key).is_some_and(|holding| holding.held().count() != parts) {
+                state.forget(key);
+            }
         }
     }
 
@@ -179,7 +187,8 @@ impl PeerState {
         records.chain(feeds).chain([self.banned_until])
     }
 
-    /// Until when it must not be forgotten.
+    /// When the last rest of it ends: it is remembered for a while longer, so that coming again does not
+    /// wipe out what it failed at.
     fn matters_until(&self) -> Instant {
         self.rests().max().unwrap_or(self.banned_until)
     }
@@ -297,7 +306,8 @@ impl PeerState {
                 let millis = u64::try_from(config.stall_timeout.as_millis()).unwrap_or(u64::MAX);
                 let soon = rate.saturating_mul(millis) / 2_000;
                 let window = self.window_bytes.min(soon.max(self.part_bytes.saturating_mul(2)));
-                window.saturating_sub(in_flight.1)
+                // One part may always be asked for, or it could never show that it does better now.
+                window.max(self.part_bytes).saturating_sub(in_flight.1)
             }
         }
     }
@@ -350,9 +360,14 @@ impl PeerState {
         self.feeds.clear();
     }
 
-    /// Whether it was ever asked what it holds of a shard.
-    pub(crate) fn was_asked(&self, shard: ShardId) -> bool {
-        self.asked.contains_key(&shard)
+    /// When it was last asked what it holds of a shard.
+    pub(crate) fn asked_at(&self, shard: ShardId) -> Option<Instant> {
+        self.asked.get(&shard).copied()
+    }
+
+    /// It did not say what it holds of a shard.
+    pub(crate) fn not_told(&mut self, shard: ShardId) {
+        self.asked.remove(&shard);
     }
 
     /// Whether it is time to ask what it holds of a shard, and if so, that it is being asked.
@@ -488,13 +503,13 @@ mod tests {
 
     #[test]
     fn a_ban_outlives_the_connection_and_a_clean_peer_is_forgotten() {
-        let mut peers = connected();
+        let (config, mut peers) = (Config::default(), connected());
         peers.get_mut(Peer(1)).unwrap().ban(at(1_000));
-        peers.disconnect(Peer(1), at(0));
+        peers.disconnect(Peer(1), at(0), &config);
         peers.connect(Peer(1), PeerClass::Other, 1);
         assert!(peers.get(Peer(1)).unwrap().is_banned(at(999)));
         assert_eq!(peers.usable(Kind::Parts, at(999)).count(), 0);
-        peers.disconnect(Peer(1), at(1_000));
+        peers.disconnect(Peer(1), at(61_000), &config);
         assert!(peers.get(Peer(1)).is_none());
     }
 

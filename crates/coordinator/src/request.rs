@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ketch_types::{Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 
 use crate::id::{Peer, RequestId};
+use crate::peers::Kind;
 
 /// Every request that is under way. What is derived from it (bytes from a peer, slots taken) is
 /// computed, never counted beside it, so nothing can leak.
@@ -51,6 +52,14 @@ impl Request {
             Subject::Outline { shard, .. }
             | Subject::Parts { shard, .. }
             | Subject::Outputs { shard, .. } => Some(shard),
+        }
+    }
+
+    /// The state that it is about.
+    pub(crate) fn root(&self) -> Option<StateRoot> {
+        match self.subject {
+            Subject::Summary { .. } | Subject::Outputs { .. } => None,
+            Subject::Outline { root, .. } | Subject::Parts { root, .. } => Some(root),
         }
     }
 
@@ -139,12 +148,13 @@ impl Requests {
         self.open.iter_mut().filter(of_shard).map(|(id, request)| (*id, request))
     }
 
-    /// How many requests a peer has open, and for how many bytes.
-    pub(crate) fn load(&self, peer: Peer) -> (usize, u64) {
+    /// How many requests of a kind a peer has open, and for how many bytes.
+    pub(crate) fn load(&self, peer: Peer, kind: Kind) -> (usize, u64) {
         let add = |(count, bytes): (usize, u64), request: &Request| {
             (count + 1, bytes.saturating_add(request.awaited_bytes()))
         };
-        self.of_peer(peer).map(|(_, request)| request).fold((0, 0), add)
+        let of_kind = self.of_peer(peer).map(|(_, request)| request);
+        of_kind.filter(|request| request.subject.kind() == kind).fold((0, 0), add)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -184,7 +194,7 @@ mod tests {
         assert!(request.deliver(PartIndex(1), 10, Instant::ORIGIN));
         assert!(!request.deliver(PartIndex(1), 10, Instant::ORIGIN));
         assert!(!request.deliver(PartIndex(3), 10, Instant::ORIGIN));
-        assert_eq!(requests.load(Peer(1)), (1, 10));
+        assert_eq!(requests.load(Peer(1), Kind::Parts), (1, 10));
     }
 
     proptest! {
@@ -206,7 +216,7 @@ mod tests {
                 for peer in 0..4 {
                     let of_peer: Vec<_> = model.values().filter(|(p, _)| *p == peer).collect();
                     let bytes = of_peer.iter().map(|(_, bytes)| bytes).sum();
-                    prop_assert_eq!(requests.load(Peer(peer)), (of_peer.len(), bytes));
+                    prop_assert_eq!(requests.load(Peer(peer), Kind::Parts), (of_peer.len(), bytes));
                 }
             }
             for id in model.into_keys() {

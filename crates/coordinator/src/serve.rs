@@ -190,10 +190,14 @@ impl Coordinator {
         true
     }
 
-    fn next_cached(&self, ask: Ask) -> Option<(ShardId, StateRoot, PartIndex, u64)> {
-        let stream = self.serving.parts(ask)?;
-        let room = self.serving.sending_to_peer_of(ask) < SENDING_PER_PEER;
-        let shard = self.shards.get(&stream.shard).filter(|_| room)?;
+    /// Whether the peer of a stream takes more at this moment.
+    pub(crate) fn has_room(&self, ask: Ask) -> bool {
+        self.serving.sending_to_peer_of(ask) < SENDING_PER_PEER
+    }
+
+    pub(crate) fn next_cached(&self, ask: Ask) -> Option<(ShardId, StateRoot, PartIndex, u64)> {
+        let stream = self.serving.parts(ask).filter(|_| self.has_room(ask))?;
+        let shard = self.shards.get(&stream.shard)?;
         let (sizes, cached) = shard.cached(stream.root)?;
         let part = stream.left.iter().find(|part| cached.contains(*part))?;
         Some((stream.shard, stream.root, part, sizes.bytes(part)))

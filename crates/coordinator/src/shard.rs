@@ -164,8 +164,6 @@ pub(crate) struct Outlook {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) at_risk_since: Option<Instant>,
     pub(crate) holderless_since: Option<Instant>,
-    /// Since when the target's outline is wanted.
-    pub(crate) outlineless_since: Option<Instant>,
     /// Since when nobody in reach has the outputs that come next.
     pub(crate) feedless_since: Option<Instant>,
     /// Since when local work has failed.
@@ -276,6 +274,11 @@ impl Shard {
         }
         let download = self.download.as_mut().filter(|d| d.sizes().root() == root)?;
         Some(download.cached_mut())
+    }
+
+    /// Whether its store can be worked on.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.doomed && !matches!(self.phase, Phase::Opening | Phase::Stopped)
     }
 
     pub(crate) fn is_caught_up(&self) -> bool {
