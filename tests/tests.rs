@@ -7,6 +7,7 @@
 )]
 
 mod commitment;
+mod coordinator;
 mod ledger;
 mod reference;
 mod simulation;

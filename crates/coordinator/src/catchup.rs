@@ -414,7 +414,7 @@ impl Coordinator {
             } else if shard.phase == Phase::Downloading
                 && now - shard.moved >= patience
                 && shard.outlook.holderless_since.is_none()
-                && !self.jobs.any_of(id)
+                && !self.jobs.any_on_store_of(id)
             {
                 self.begin_anew(id);
             }

@@ -386,9 +386,4 @@ impl Jobs {
         let on_store = |work: &Work| !matches!(work, Work::Search { .. });
         self.iter().any(|work| work.shard() == Some(shard) && on_store(work))
     }
-
-    /// Whether any work of a shard is under way.
-    pub(crate) fn any_of(&self, shard: ShardId) -> bool {
-        self.iter().any(|work| work.shard() == Some(shard))
-    }
 }

@@ -100,7 +100,7 @@ impl Coordinator {
         let phase = shard.phase;
         match phase {
             // While it is still being deleted, it is opened afterwards.
-            _ if fresh && self.jobs.any_of(id) => {}
+            _ if fresh && self.jobs.any_on_store_of(id) => {}
             _ if fresh => self.reopen(id),
             Phase::Opening | Phase::Stopped | Phase::Replaying | Phase::Following => {}
             Phase::Frozen => self.enter(id, Phase::Replaying),
@@ -152,7 +152,7 @@ impl Coordinator {
 
     /// Deletes a doomed shard if nothing works on it.
     pub(crate) fn bury(&mut self, id: ShardId) {
-        if self.jobs.any_of(id) {
+        if self.jobs.any_on_store_of(id) {
             return;
         }
         match self.shards.get(&id) {

@@ -41,12 +41,16 @@ impl Coordinator {
             self.chance.one_in(self.config.experiment_one_in).then(|| self.chance.draw());
         let shard = self.shards.get(&id).filter(|shard| shard.phase == Phase::Downloading)?;
         let (target, download) = (shard.target?, shard.download.as_ref()?);
-        let nothing_pending = download.pending_bytes() == 0;
+        // A part that is larger than all memory is taken alone.
+        let largest = if self.pending_bytes() == 0 { u64::MAX } else { memory };
+        let fits = |part: &PartIndex| download.sizes().bytes(*part) <= largest;
         for missing in download.missing_in_open_windows() {
-            let first = missing.first().map_or(0, |part| download.sizes().bytes(*part));
-            // A part that is larger than all memory is taken alone.
-            if missing.is_empty() || (first > memory && !nothing_pending) {
+            if missing.is_empty() {
                 continue;
+            }
+            let missing: Vec<_> = missing.into_iter().filter(fits).collect();
+            if missing.is_empty() {
+                return None;
             }
             if let Some(assignment) =
                 self.assign(&target.key, download, &missing, (memory, experiment))

@@ -1,0 +1,127 @@
+//! What the operator is told of a shard whose task does not go as it should.
+
+use ketch_coordinator::{Obstacle, Verdict};
+
+use super::*;
+
+fn is_on_time(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::OnTime { .. })
+}
+
+/// Lets blocks come while every job fails for want of disk; when the store was to be opened.
+fn full_disk(script: &mut Script, blocks: usize) -> Vec<u64> {
+    let mut tries = Vec::new();
+    for tick in 1..=blocks * 10 {
+        script.wait(100);
+        if tick % 10 == 0 {
+            script.head(script.height + 1);
+        }
+        if script.finish(|_| Some(JobEnd::Failed(OurFault::DiskFull))) > 0 {
+            tries.push(script.millis());
+        }
+    }
+    tries
+}
+
+#[test]
+fn a_full_disk_is_at_risk_then_our_own_fault_and_on_time_again_once_work_succeeds() {
+    let mut script = Script::taking(Config::default(), 10_000);
+    let all = PartSet::full(10);
+    script.connect_holder(1, 3, &all);
+    script.download(&PartSet::empty(10));
+    while !script.runs(|work| matches!(work, Work::Apply { .. })) {
+        for question in script.take(is_parts) {
+            script.give_parts(&question, &all);
+        }
+        script.search();
+        script.wait(100);
+    }
+    let tries = full_disk(&mut script, 130);
+    let waits: Vec<_> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.is_sorted() && waits[0] <= 1_000, "{waits:?}");
+    assert!((10_000..=60_000).contains(&waits[waits.len() - 1]), "{waits:?}");
+
+    let told = script.verdicts();
+    assert!(is_on_time(&told[0].1), "{told:?}");
+    assert!(matches!(told[1].1, Verdict::AtRisk { .. }), "{told:?}");
+    let own_work =
+        |verdict| matches!(verdict, Verdict::Impossible { obstacle: Obstacle::OwnWork, .. });
+    assert!(told.len() == 3 && own_work(told[2].1), "{told:?}");
+
+    while script.status().verdict.is_some_and(|verdict| !is_on_time(&verdict)) {
+        script.block();
+        assert!(script.status().applied <= Some(Height(30_000)), "no replay is waited for");
+        script.all_goes_well(10);
+    }
+    for _ in 0..10 {
+        script.block();
+        script.all_goes_well(10);
+    }
+    let told = script.verdicts();
+    assert!(told.last().is_some_and(|(_, verdict)| is_on_time(verdict)), "{told:?}");
+    assert_eq!(script.status().phase, Phase::Following);
+}
+
+#[test]
+fn a_state_whose_outline_does_not_come_is_at_risk_long_before_the_deadline() {
+    let mut script = Script::taking(Config::default(), 100);
+    script.connect_holder(1, 3, &PartSet::full(50));
+    let busy = Refusal::Busy { retry_after: Duration::from_secs(1) };
+    for tick in 1..950 {
+        script.wait(100);
+        if tick % 10 == 0 {
+            script.head(script.height + 1);
+        }
+        for question in script.take(is_outline) {
+            script.refuse(&question, busy);
+        }
+        script.summarize(|_| holds(3, PartSet::full(50)));
+        script.search();
+    }
+    let told = script.verdicts();
+    let warned = told.iter().position(|(_, verdict)| !is_on_time(verdict)).unwrap();
+    assert!(told[warned].0 < at(50_000), "{told:?}");
+    assert!(!told[warned..].iter().any(|(_, verdict)| is_on_time(verdict)), "{told:?}");
+}
+
+#[test]
+fn a_shard_that_stopped_before_the_boundary_was_not_there_in_time() {
+    let mut script = Script::new(Config::default());
+    script.epoch(3, 100, &[], &[S]);
+    script.head(350);
+    script.open(Some(349), vec![]);
+    assert_eq!(script.status().phase, Phase::Following);
+    script.connect(1);
+    script.summarize(|_| feeds(1, 450));
+    script.give_outputs();
+    full_disk(&mut script, 50);
+    let fell = script.events.iter().filter(|(_, e)| matches!(e, Event::FellBehind { .. }));
+    assert_eq!(fell.count(), 1);
+    script.epoch(4, 100, &[S], &[S]);
+    let late = Event::Boundary { shard: S, epoch: Epoch(4), margin: None };
+    assert!(script.has_told(|event| *event == late));
+}
+
+#[test]
+fn three_blocks_a_second_against_one_are_known_to_be_enough() {
+    let mut script = Script::new(Config::default());
+    script.epoch(3, 1_000, &[], &[S]);
+    script.head(3_001);
+    script.run_to(99_000);
+    script.head(3_100);
+    script.open(Some(3_001), vec![]);
+    script.connect(1);
+    for second in 0..40 {
+        script.block();
+        script.summarize(|_| feeds(1, 4_000));
+        for question in script.take(is_outputs) {
+            let Query::Outputs { after, .. } = question.query else { continue };
+            let through = Height((after.0 + 3).min(script.height));
+            script.end(&question, RequestEnd::Outputs { through, bytes: 1 << 20 });
+        }
+        script.replay();
+        let verdict = script.status().verdict.unwrap();
+        assert!(second < 10 || is_on_time(&verdict), "after {second} s: {verdict:?}");
+    }
+    assert_eq!(script.status().phase, Phase::Replaying);
+}
