@@ -160,7 +160,8 @@ pub enum Work {
         /// The epoch whose start is wanted.
         epoch: Epoch,
     },
-    /// Open a shard's store, made if it is not there.
+    /// Open a shard's store, made if it is not there. It is closed first if it is open. What does not
+    /// open time and again is moved aside by the store itself.
     Open {
         /// The shard.
         shard: ShardId,
@@ -174,7 +175,7 @@ pub enum Work {
         /// Believe nothing of what the store says about itself.
         distrust: bool,
     },
-    /// Apply verified parts.
+    /// Apply verified parts; whether it succeeds or fails, they are used up.
     Apply {
         /// The shard.
         shard: ShardId,

@@ -232,11 +232,10 @@ impl Download {
         self.close_windows();
     }
 
-    /// The parts that `job` was to apply wait again.
+    /// The parts that `job` was to apply are missing again: failing has used them up.
     pub(crate) fn not_applied(&mut self, job: JobId) {
-        for pending in self.pending.values_mut().filter(|p| **p == Pending::Applying(job)) {
-            *pending = Pending::Arrived;
-        }
+        self.pending.retain(|_, pending| *pending != Pending::Applying(job));
+        self.close_windows();
     }
 
     /// Notes that `peer` failed at `part`, and gives everybody who did.

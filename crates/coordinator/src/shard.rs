@@ -34,7 +34,7 @@ pub enum Phase {
 
 impl Phase {
     /// Whether a task may go from here to `to`.
-    pub(crate) fn may_become(self, to: Phase) -> bool {
+    pub fn may_become(self, to: Phase) -> bool {
         use Phase::{
             Completing, Downloading, Following, Frozen, Locating, Opening, Reconciling, Replaying,
             Stopped,

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use ketch_coordinator::{Event, Verdict};
+use ketch_coordinator::{Event, Phase, Verdict};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 
 use crate::node::NodeId;
@@ -27,6 +27,8 @@ pub enum Breach {
     LateWithoutWarning(NodeId, ShardId, Epoch),
     /// A node wants to be woken at a time that has passed.
     TimerInThePast(NodeId),
+    /// A task went where it must not go from where it was.
+    WrongPhase(NodeId, ShardId, Phase, Phase),
 }
 
 /// What happened in a world, for tests to look at.
@@ -54,6 +56,7 @@ pub struct Ledger {
     pub replayed: BTreeMap<(NodeId, ShardId), u64>,
     pub(crate) banned: BTreeSet<(NodeId, NodeId)>,
     warned: BTreeSet<(NodeId, ShardId)>,
+    phases: BTreeMap<(NodeId, ShardId), Phase>,
 }
 
 impl Ledger {
@@ -71,6 +74,13 @@ impl Ledger {
                     self.warned.insert((node, *shard));
                 }
             }
+            Event::PhaseChanged { shard, phase } => {
+                // A new task begins by opening its store.
+                let before = self.phases.insert((node, *shard), *phase).unwrap_or(Phase::Opening);
+                if !before.may_become(*phase) {
+                    self.breach(Breach::WrongPhase(node, *shard, before, *phase));
+                }
+            }
             Event::FellBehind { shard } => drop(self.warned.insert((node, *shard))),
             Event::Boundary { shard, epoch, margin: None }
                 if !self.warned.contains(&(node, *shard)) =>
@@ -80,6 +90,11 @@ impl Ledger {
             _ => {}
         }
         self.events.push((now, node, event));
+    }
+
+    /// What a crash or a dropped shard makes a node forget.
+    pub(crate) fn forget_phases(&mut self, node: NodeId, shard: Option<ShardId>) {
+        self.phases.retain(|(of, id), _| *of != node || shard.is_some_and(|shard| shard != *id));
     }
 
     /// The events of one node.

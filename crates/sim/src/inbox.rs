@@ -289,6 +289,7 @@ impl World {
             Work::Replay { shard, through } => self.replay(id, *shard, *through),
             Work::DropShard { shard } => {
                 node.disks.remove(shard);
+                self.ledger.forget_phases(id, Some(*shard));
                 JobEnd::Dropped
             }
             Work::DropEpochs { shard, before } => {

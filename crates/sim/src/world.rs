@@ -375,6 +375,7 @@ impl World {
         node.generation += 1;
         (node.coordinator, node.memory, node.is_up) = (None, Memory::default(), false);
         node.wake_at = None;
+        self.ledger.forget_phases(id, None);
         for peer in peers {
             self.unlink(id, peer);
         }
