@@ -11,14 +11,24 @@ use ketch_wire::{Following, Holding, Refusal, Summary};
 
 use script::{Question, Script};
 
+mod admission;
+mod announcing;
+mod blame;
 mod drops;
+mod facts;
 mod following;
 mod hedging;
+mod line;
 mod requests;
 mod script;
+mod searching;
 mod serving;
+mod standing;
 mod targets;
+mod trickling;
+mod trust;
 mod verdicts;
+mod work;
 
 /// The shard that the scripts are about.
 const S: ShardId = ShardId(7);

@@ -153,3 +153,27 @@ fn a_download_that_is_wanted_again_before_it_could_be_deleted_begins_from_what_i
     assert_eq!(script.status().parts_held, 3);
     assert!(!script.is_dropping());
 }
+
+#[test]
+fn a_shard_that_was_released_is_never_made_a_target_again_however_far_behind_it_is() {
+    for head in [250, 350] {
+        let mut script = Script::new(Config::default());
+        script.epoch(3, 100, &[S], &[]);
+        script.epoch(4, 100, &[], &[]);
+        script.head(410);
+        script.open(Some(head), vec![]);
+        script.connect_holder(1, 4, &PartSet::full(50));
+        for _ in 0..80 {
+            script.block();
+            let holding = holding(S, 4, PartSet::full(50));
+            script.tell(Input::HoldingAnnounced { peer: Peer(1), holding });
+            script.summarize(|_| holds(4, PartSet::full(50)));
+            script.search();
+            assert!(script.take(is_outline).is_empty() && script.jobs.is_empty(), "at {head}");
+            assert_eq!((script.status().phase, script.applied()), (Phase::Replaying, head));
+        }
+        script.epoch(5, 100, &[], &[]);
+        assert!(script.is_dropping());
+        assert_eq!(script.coordinator.shards().count(), 0);
+    }
+}

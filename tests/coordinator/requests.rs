@@ -1,6 +1,6 @@
 //! Who is asked, how often, and what comes of peers that do not answer well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::*;
 
@@ -20,6 +20,25 @@ fn pause_after_failure(script: &mut Script, feed: &Summary) -> u64 {
         script.summarize(|_| feed.clone());
     }
     script.millis() - failed
+}
+
+/// Answers as a peer that has all of every shard: fifty parts, and ten blocks' outputs at a time.
+fn answer_with_all(script: &mut Script, question: &Question) {
+    let all = PartSet::full(50);
+    let end = match &question.query {
+        Query::Summary(shards) => {
+            let holdings = shards.iter().map(|shard| holding(*shard, 3, all.clone())).collect();
+            let follow = |shard| Following::new(shard, Height(1), Height(script.height)).unwrap();
+            let following = shards.iter().copied().map(follow).collect();
+            RequestEnd::Summary(Summary::new(holdings, following).unwrap())
+        }
+        Query::Outline { shard, .. } => RequestEnd::Manifest(sizes(*shard, 3, 50)),
+        Query::Parts { .. } => return script.give_parts(question, &all),
+        Query::Outputs { after, .. } => {
+            RequestEnd::Outputs { through: Height(after.0 + 10), bytes: 8 << 20 }
+        }
+    };
+    script.end(question, end);
 }
 
 #[test]
@@ -57,63 +76,6 @@ fn holders_that_are_busy_without_naming_a_time_are_asked_in_turn_and_with_pauses
     let (least, most) = (asked.values().min().unwrap(), asked.values().max().unwrap());
     assert!(asked.len() == 4 && most - least <= 1, "{asked:?}");
     assert!((5..=11).contains(most), "in five seconds: {asked:?}");
-}
-
-#[test]
-fn peers_that_trickle_an_outline_without_end_are_given_up_for_others() {
-    let mut script = Script::taking(Config::default(), 10_000);
-    let all = PartSet::full(50);
-    (1..6).for_each(|peer| script.connect_holder(peer, 3, &all));
-    let (mut trickling, mut tricklers) = (Vec::new(), BTreeSet::new());
-    while script.status().phase == Phase::Locating {
-        script.wait(500);
-        assert!(script.millis() < 60_000, "{tricklers:?}");
-        for question in script.take(is_outline) {
-            if tricklers.len() < 2 {
-                tricklers.insert(question.peer);
-                trickling.push(question.request);
-            } else {
-                assert!(!tricklers.contains(&question.peer));
-                script.end(&question, RequestEnd::Manifest(sizes(S, 3, 50)));
-            }
-        }
-        for request in trickling.clone() {
-            script.tell(Input::RequestProgressed { request });
-        }
-        script.search();
-    }
-    assert!(trickling.iter().all(|request| script.cancels.contains(request)));
-    assert!(!script.has_told(|event| matches!(event, Event::Banned { .. })));
-}
-
-#[test]
-fn a_part_that_two_peers_trickle_is_asked_of_a_third() {
-    let mut script = Script::taking(Config::default(), 10_000);
-    let all = PartSet::full(1);
-    (1..4).for_each(|peer| script.connect_holder(peer, 3, &all));
-    script.download(&PartSet::empty(1));
-    let (mut trickling, mut tricklers) = (BTreeSet::new(), BTreeSet::new());
-    while script.status().phase == Phase::Downloading {
-        script.wait(500);
-        assert!(script.millis() < 60_000, "{tricklers:?}");
-        for question in script.take(is_parts) {
-            if tricklers.len() < 2 || tricklers.contains(&question.peer) {
-                tricklers.insert(question.peer);
-                trickling.insert(question.request);
-            } else {
-                script.give_parts(&question, &all);
-            }
-        }
-        for request in trickling.clone() {
-            script.tell(Input::RequestProgressed { request });
-        }
-        script.summarize(|_| holds(3, all.clone()));
-        script.search();
-        script.apply();
-    }
-    assert_eq!(script.status().phase, Phase::Completing);
-    assert!(!script.has_told(|event| matches!(event, Event::WatchdogFired { .. })));
-    assert!(!script.has_told(|event| matches!(event, Event::Banned { .. })));
 }
 
 #[test]
@@ -214,4 +176,60 @@ fn a_stall_that_counts_sooner_than_a_second_peer_is_asked_does_no_harm() {
         script.all_goes_well(100);
         assert!(script.millis() < 30_000, "{:?}", script.status());
     }
+}
+
+#[test]
+fn feeds_of_other_shards_do_not_take_the_place_of_parts_at_a_peer_that_is_asked_for_both() {
+    let others: Vec<_> = (0..5).map(ShardId).collect();
+    let mut script = Script::new(Config::default());
+    script.epoch(3, 10_000, &others, &[&others[..], &[S]].concat());
+    script.head(39_000);
+    script.finish(|work| {
+        let Work::Open { shard } = work else { return None };
+        let head = (*shard != S).then_some(Height(30_001));
+        Some(JobEnd::Opened { head, outputs_after: head, starts: vec![] })
+    });
+    script.connect(1);
+    let (mut answers, mut feeding) = (Vec::new(), 0);
+    while script.status().phase != Phase::Completing {
+        assert!(script.millis() < 5_000, "{:?}", script.status());
+        script.wait(50);
+        script.search();
+        script.apply();
+        script.reconcile(&PartSet::empty(50));
+        script.replay();
+        let now = script.millis();
+        // Outputs take long, so that some are always under way.
+        let takes = |question: &Question| if is_outputs(&question.query) { 400 } else { 50 };
+        answers.extend(script.take(|_| true).into_iter().map(|q| (now + takes(&q), q)));
+        feeding = feeding.max(answers.iter().filter(|(_, q)| is_outputs(&q.query)).count());
+        let due: Vec<_> = answers.extract_if(.., |(due, _)| *due <= now).collect();
+        due.iter().for_each(|(_, question)| answer_with_all(&mut script, question));
+    }
+    assert_eq!(feeding, 5, "all of the others were fed meanwhile");
+}
+
+#[test]
+fn a_state_is_fetched_before_anything_is_known_of_the_head() {
+    let mut script = Script::new(Config::default());
+    script.epoch(3, 1_000, &[], &[S]);
+    script.open(None, vec![]);
+    let all = PartSet::full(50);
+    script.connect_holder(1, 3, &all);
+    script.download(&PartSet::empty(50));
+    while script.status().phase != Phase::Completing {
+        assert!(script.millis() < 30_000, "{:?}", script.status());
+        script.wait(100);
+        for question in script.take(is_parts) {
+            script.give_parts(&question, &all);
+        }
+        script.summarize(|_| holds(3, all.clone()));
+        script.search();
+        script.apply();
+    }
+    script.finish(|work| Some(done(work, 50)));
+    assert_eq!((script.status().phase, script.applied()), (Phase::Replaying, 3_000));
+    script.wait(60_000);
+    assert!(script.take(is_outputs).is_empty(), "nothing is known to come");
+    assert!(script.verdicts().is_empty() && script.status().verdict.is_none());
 }

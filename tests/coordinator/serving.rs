@@ -170,3 +170,61 @@ fn parts_that_the_cache_has_dropped_are_made_again_for_who_waits_for_them_and_no
     script.wait(10_000);
     assert!(making(&script).is_empty());
 }
+
+#[test]
+fn nothing_is_made_for_who_does_not_read_while_another_waits() {
+    let mut script = holder(500);
+    (1..3).for_each(|peer| script.connect(peer));
+    ask(&mut script, 1, 1, parts(400..500, 500));
+    let (mut read, mut rounds) = (0, 0);
+    while read < 100 {
+        rounds += 1;
+        script.wait(10);
+        make(&mut script);
+        if read == 10 {
+            ask(&mut script, 2, 2, PartSet::full(500));
+        }
+        let to_reader: Vec<_> = sent(&script).into_iter().filter(|(ask, _)| *ask == 1).collect();
+        for (ask, part) in &to_reader[read..] {
+            script.tell(Input::PartSent { ask: Ask(*ask), part: PartIndex(*part) });
+        }
+        read = to_reader.len();
+        assert!(rounds <= 120, "{read} of 100 parts in {rounds} rounds");
+    }
+    let to_sleeper = sent(&script).iter().filter(|(ask, _)| *ask == 2).count();
+    assert!(to_sleeper <= 2, "{to_sleeper}");
+    while make(&mut script) > 0 {}
+    script.wait(60_000);
+    assert!(making(&script).is_empty(), "nor later");
+}
+
+#[test]
+fn a_shard_that_is_kept_for_others_is_opened_anew_once_its_store_has_stopped_and_served_again() {
+    for (fault, stops) in [(OurFault::Stopped, true), (OurFault::DiskFull, false)] {
+        let mut script = Script::new(Config::default());
+        script.epoch(3, 100, &[S], &[]);
+        script.head(400);
+        let starts = vec![(Epoch(4), sizes(S, 4, 50))];
+        script.open(Some(400), starts.clone());
+        script.epoch(4, 100, &[], &[]);
+        assert_eq!(script.status().phase, Phase::Frozen);
+        let generates = |work: &Work| matches!(work, Work::Generate { .. });
+        let failed = JobEnd::Failed(fault);
+        assert_eq!(script.finish(|work| generates(work).then(|| failed.clone())), 1);
+        let phase = if stops { Phase::Stopped } else { Phase::Frozen };
+        assert_eq!(script.status().phase, phase, "{fault:?}");
+        if stops {
+            assert!(making(&script).is_empty(), "on a store that has stopped");
+            script.wait(1_000);
+            script.open(Some(400), starts.clone());
+        }
+        assert_eq!(script.status().phase, Phase::Frozen, "{fault:?}");
+        script.connect(1);
+        let wanted = PartsRequest::new(root(S, 4), PART, parts(0..2, 50), u64::MAX).unwrap();
+        let query = PeerQuery::Parts(wanted);
+        script.tell(Input::Asked { ask: Ask(1), peer: Peer(1), query });
+        while make(&mut script) > 0 {}
+        assert_eq!(sent(&script), [(1, 0), (1, 1)], "{fault:?}");
+        assert!(!script.is_opening() && !script.is_dropping(), "{fault:?}");
+    }
+}

@@ -124,10 +124,61 @@ fn a_shard_without_a_root_waits_for_an_epoch_that_has_one() {
     assert!(waits.is_sorted() && waits[0] < waits[waits.len() - 1], "{waits:?}");
     assert!(script.take(|_| true).is_empty());
 
+    assert!(!script.is_opening());
     script.epoch(4, 100, &[S], &[S]);
+    assert!(script.is_opening(), "at once, however long it would have waited");
     script.head(401);
-    script.wait(60_000);
     script.open(None, vec![]);
     assert_eq!(script.status().phase, Phase::Locating);
     assert_eq!(script.status().target, Some((Epoch(4), root(S, 4))));
+}
+
+/// A holder of the last parts is busy until the epoch ends; all others have come.
+fn nearly_there(all: &PartSet) -> Script {
+    let busy = Refusal::Busy { retry_after: Duration::from_secs(1) };
+    let mut script = Script::taking(Config::default(), 100);
+    script.run_to(98_000);
+    script.connect_holder(1, 3, all);
+    script.download(&parts(0..340, 400));
+    while script.millis() < 100_000 {
+        script.wait(50);
+        for question in script.take(is_parts) {
+            let Query::Parts { wanted, .. } = &question.query else { continue };
+            if wanted.iter().any(|part| part.0 >= 380) {
+                script.end(&question, RequestEnd::Parts { held: all.clone(), refusal: Some(busy) });
+            } else {
+                script.give_parts(&question, all);
+            }
+        }
+        script.apply();
+        script.search();
+    }
+    script.epoch(4, 100, &[S], &[S]);
+    script.head(401);
+    script
+}
+
+#[test]
+fn a_start_that_would_be_sooner_there_is_made_for_once_somebody_claims_it_and_not_before() {
+    let all = PartSet::full(400);
+    let mut script = nearly_there(&all);
+    script.connect_holder(2, 4, &all);
+    script.wait(1_000);
+    assert_eq!(script.status().target, Some((Epoch(4), root(S, 4))));
+
+    let mut script = nearly_there(&all);
+    while script.status().phase != Phase::Following {
+        assert_eq!(script.status().target, Some((Epoch(3), root(S, 3))));
+        assert!(script.millis() < 150_000, "{:?}", script.status());
+        script.block();
+        let height = script.height;
+        script.summarize(|_| tracks(3, &all, 301, height));
+        for question in script.take(is_parts) {
+            script.give_parts(&question, &all);
+        }
+        script.give_outputs();
+        assert!(script.take(is_outline).is_empty());
+        script.finish(|work| Some(done(work, 400)));
+    }
+    assert!(!script.has_told(|event| matches!(event, Event::Pivoted { .. })));
 }

@@ -2,6 +2,7 @@
 
 use ketch_coordinator::{Obstacle, Verdict};
 
+use super::line::Line;
 use super::*;
 
 fn is_on_time(verdict: &Verdict) -> bool {
@@ -124,4 +125,75 @@ fn three_blocks_a_second_against_one_are_known_to_be_enough() {
         assert!(second < 10 || is_on_time(&verdict), "after {second} s: {verdict:?}");
     }
     assert_eq!(script.status().phase, Phase::Replaying);
+}
+
+#[test]
+fn holders_of_a_new_target_are_seen_however_many_parts_the_old_one_had() {
+    let mut script = Script::taking(Config::default(), 1_000);
+    let count = [500, 510];
+    (1..3).for_each(|peer| script.connect_holder(peer, 3, &PartSet::full(count[0])));
+    script.download(&PartSet::empty(count[0]));
+    let old = script.take(is_parts);
+    script.wait(1_000);
+    script.epoch(4, 1_000, &[], &[S]);
+    script.head(4_001);
+    for peer in 1..3 {
+        let holding = holding(S, 4, PartSet::full(count[1]));
+        script.tell(Input::HoldingAnnounced { peer: Peer(peer), holding });
+    }
+    let busy = Refusal::Busy { retry_after: Duration::from_secs(2) };
+    for _ in 0..60 {
+        script.block();
+        assert_eq!(script.status().target, Some((Epoch(4), root(S, 4))));
+        assert_eq!((script.status().phase, script.status().holders), (Phase::Locating, 2));
+        script.summarize(|_| holds(4, PartSet::full(count[1])));
+        for question in script.take(is_outline) {
+            script.refuse(&question, busy);
+        }
+        // What is under way of the old one goes on.
+        for question in &old {
+            script.tell(Input::RequestProgressed { request: question.request });
+        }
+        script.search();
+    }
+    let no_holder =
+        |verdict| matches!(verdict, Verdict::Impossible { obstacle: Obstacle::NoHolder, .. });
+    let told = script.verdicts();
+    assert!(!told.iter().any(|(_, verdict)| no_holder(*verdict)), "{told:?}");
+}
+
+#[test]
+fn an_hour_without_blocks_does_not_spoil_the_measure_of_the_time_that_is_left() {
+    for halt in [0, 60_000, 3_600_000] {
+        let mut script = Script::taking(Config::default(), 100);
+        for _ in 0..8 {
+            script.block();
+            script.search();
+        }
+        script.wait(halt);
+        let all = PartSet::full(250);
+        script.connect_holder(1, 3, &all);
+        script.download(&PartSet::empty(250));
+        let begun = script.height;
+        let mut line = Line::new(250);
+        while script.height < 400 {
+            script.head(script.height + 1);
+            // Two parts in a second, which is not enough.
+            for _ in 0..2 {
+                script.wait(500);
+                line.bring_one(&mut script);
+            }
+            script.summarize(|_| holds(3, all.clone()));
+            script.search();
+            script.apply();
+            let verdict = script.status().verdict.unwrap();
+            let truth = Duration::from_secs(400 - script.height);
+            let left = match verdict {
+                Verdict::AtRisk { left, .. } | Verdict::Impossible { left, .. } => left,
+                Verdict::OnTime { .. } if script.height < begun + 10 => continue,
+                Verdict::OnTime { .. } => panic!("{truth:?} left after {halt} ms: {verdict:?}"),
+            };
+            assert!(left.abs_diff(truth) < Duration::from_secs(3), "{left:?} for {truth:?}");
+        }
+    }
 }

@@ -74,7 +74,7 @@ impl Coordinator {
         }
         self.latencies.entry(Kind::Parts).or_default().record(took);
         if let Some(shard) = self.shards.get_mut(&shard) {
-            (shard.moved, shard.given_up) = (now, 0);
+            (shard.moved, shard.gained, shard.given_up) = (now, now, 0);
         }
         self.cancel_superseded(shard);
     }

@@ -67,11 +67,9 @@ impl Coordinator {
     }
 
     pub(crate) fn applied(&mut self, id: ShardId, job: JobId) {
-        let now = self.now;
         let Some(shard) = self.shards.get_mut(&id) else { return };
         if let Some(download) = &mut shard.download {
             download.applied(job);
-            shard.moved = now;
             shard.voice.due = true;
         }
         self.works_again(id);

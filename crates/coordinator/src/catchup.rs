@@ -108,8 +108,10 @@ impl Coordinator {
 
     /// Local work is done again: whatever had stopped it has passed.
     pub(crate) fn works_again(&mut self, id: ShardId) {
+        let now = self.now;
         if let Some(shard) = self.shards.get_mut(&id) {
             (shard.stops, shard.outlook.stopped_since) = (0, None);
+            (shard.moved, shard.gained) = (now, now);
         }
     }
 
@@ -281,7 +283,7 @@ impl Coordinator {
         if wanted && shard.phase == Phase::Locating && shard.sizes.is_none() {
             self.peers.forget_miscounted(&key, sizes.count());
             shard.sizes = Some(sizes);
-            (shard.moved, shard.given_up) = (self.now, 0);
+            (shard.moved, shard.gained, shard.given_up) = (self.now, self.now, 0);
             self.cancel_outlines_of(id);
         }
     }

@@ -91,7 +91,9 @@ impl Coordinator {
         let now = self.now;
         let fresh = !self.shards.contains_key(&id);
         let shard = self.shards.entry(id).or_insert_with(|| Shard::new(id, now));
-        shard.deadline = Some(start.next_first_height());
+        if shard.deadline.replace(start.next_first_height()).is_none() {
+            shard.gained = now;
+        }
         shard.last_height = None;
         let was_doomed = std::mem::take(&mut shard.doomed);
         shard.voice.due |= was_doomed;

@@ -116,8 +116,8 @@ impl Coordinator {
             let old = self.replay_rate.unwrap_or(rate);
             self.replay_rate = Some((old / 4).saturating_mul(3).saturating_add(rate / 4));
         }
-        shard.moved = now;
         (shard.stops, shard.outlook.stopped_since) = (0, None);
+        (shard.moved, shard.gained) = (now, now);
         if let Some(fetched) = &mut shard.fetched
             && fetched.through == through
         {

@@ -140,7 +140,7 @@ impl Coordinator {
             return Verdict::Impossible { obstacle: Obstacle::OwnWork, left };
         }
         // The first search takes a moment; and whatever the plan says, what does not move will be late.
-        let stands = !shard.is_caught_up() && self.now - shard.moved >= self.moment(left);
+        let stands = !shard.is_caught_up() && self.now - shard.gained >= self.moment(left);
         let doubtful = lasting_lack(config.hysteresis) || outlook.stopped_since.is_some() || stands;
         if let Some(needed) = planned.needed.filter(|_| planned.in_time && !doubtful) {
             return Verdict::OnTime { margin: left.saturating_sub(needed) };

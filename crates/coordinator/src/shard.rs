@@ -112,8 +112,10 @@ pub(crate) struct Shard {
     pub(crate) search: Search,
     pub(crate) outlook: Outlook,
     pub(crate) voice: Voice,
-    /// When anything was last verified, applied or asked for with success.
+    /// When the task last moved on, or anything was last verified or applied.
     pub(crate) moved: Instant,
+    /// When anything was last gained towards the target: a task that is begun anew gains nothing by it.
+    pub(crate) gained: Instant,
     /// When a stopped task is tried again.
     pub(crate) retry_at: Option<Instant>,
     /// How often it has stopped since local work last succeeded.
@@ -204,6 +206,7 @@ impl Shard {
             outlook: Outlook::default(),
             voice: Voice::default(),
             moved: now,
+            gained: now,
             retry_at: None,
             stops: 0,
             given_up: 0,

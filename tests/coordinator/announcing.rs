@@ -1,0 +1,43 @@
+//! When others are told what is held.
+
+use super::*;
+
+/// How often the start of an epoch was announced as held whole, and how often it was withdrawn.
+fn announced(script: &Script, epoch: u64) -> (usize, usize) {
+    let count = |held: &PartSet| {
+        let holding = Command::Announce(holding(S, epoch, held.clone()));
+        script.commands.iter().filter(|command| **command == holding).count()
+    };
+    (count(&PartSet::full(5)), count(&PartSet::empty(5)))
+}
+
+#[test]
+fn a_start_reached_a_moment_before_the_epoch_begins_is_announced_within_a_second_and_once() {
+    let fates: [[&[ShardId]; 2]; 4] = [[&[S], &[S]], [&[S], &[]], [&[], &[S]], [&[], &[]]];
+    for [tracked, next] in fates {
+        let mut script = Script::new(Config::default());
+        script.epoch(3, 100, &[S], &[S]);
+        script.head(399);
+        script.open(Some(399), vec![(Epoch(3), sizes(S, 3, 5))]);
+        assert_eq!(announced(&script, 3), (1, 0));
+        script.connect(1);
+        script.summarize(|_| feeds(1, 399));
+        script.wait(500);
+        script.head(400);
+        script.give_outputs();
+        let passed = vec![(Epoch(4), sizes(S, 4, 5))];
+        let replayed = JobEnd::Replayed { through: Height(400), starts: passed };
+        let replays = |work: &Work| matches!(work, Work::Replay { .. });
+        assert_eq!(script.finish(|work| replays(work).then(|| replayed.clone())), 1);
+        // Announcements come a second apart, so this one is still due.
+        assert_eq!(announced(&script, 4), (0, 0));
+        script.wait(10);
+        script.epoch(4, 100, tracked, next);
+        script.wait(1_000);
+        assert_eq!(announced(&script, 4), (1, 0), "tracked {tracked:?}, next {next:?}");
+        script.wait(500_000);
+        for epoch in [3, 4] {
+            assert_eq!(announced(&script, epoch), (1, 0), "tracked {tracked:?}, next {next:?}");
+        }
+    }
+}
