@@ -1,5 +1,6 @@
 //! The commitment against the specification's vectors and against the reference model.
 
+mod ahead;
 mod depth;
 mod faults;
 mod properties;

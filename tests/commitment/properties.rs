@@ -33,16 +33,16 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     (size, any::<u8>()).prop_map(|(size, byte)| vec![byte; size])
 }
 
-fn items() -> impl Strategy<Value = Items> {
+pub(super) fn items() -> impl Strategy<Value = Items> {
     btree_map(key(), value(), 0..60)
 }
 
-fn changes() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
+pub(super) fn changes() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
     btree_map(key(), proptest::option::weighted(0.6, value()), 0..40)
 }
 
 /// Deletes of keys that are there, which random keys seldom are.
-fn some_deletes(items: &Items, every: usize) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+pub(super) fn some_deletes(items: &Items, every: usize) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
     items.keys().step_by(every.max(1)).map(|key| (key.clone(), None)).collect()
 }
 

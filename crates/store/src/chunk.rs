@@ -1,7 +1,8 @@
 use fjall::{Keyspace, OwnedWriteBatch, Readable};
-use ketch_trie::{CommitCost, Committed, Manifest, Outline, Overlay, Writes, commit};
+use ketch_trie::{CommitCost, Committed, Manifest, Outline, Overlay, Writes};
 use ketch_types::{Height, StateRoot};
 
+use crate::read_ahead::commit_ahead;
 use crate::record::{Head, encode_children, node_key};
 use crate::view::StateView;
 use crate::{ShardStore, StoreError};
@@ -41,7 +42,7 @@ impl ShardStore {
             return Err(StoreError::HeightGap { head: head.height, got: chunk.height });
         }
         let view = self.view()?;
-        let committed = commit(&view, chunk.writes)?;
+        let committed = commit_ahead(&view, chunk.writes)?;
         let (height, expected, got) = (chunk.height, chunk.root, committed.root());
         if got != expected {
             return Err(StoreError::RootMismatch { height, expected, got });

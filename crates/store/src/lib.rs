@@ -23,6 +23,7 @@ mod error;
 mod folder;
 mod import;
 mod marks;
+mod read_ahead;
 mod reconcile;
 mod record;
 mod sentinel;

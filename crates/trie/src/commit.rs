@@ -172,7 +172,7 @@ impl<'a, R: StateReader> Committer<'a, R> {
         commit: Commit,
         writes: Range<usize>,
     ) -> Result<(), ReadError<R::Error>> {
-        let (before, inside, after) = self.split(writes.clone(), descent.path());
+        let (before, inside, after) = split(self.writes, writes.clone(), descent.path());
         if inside.is_empty() {
             return self.take_over(descent.path().clone(), commit, before, after);
         }
@@ -184,32 +184,14 @@ impl<'a, R: StateReader> Committer<'a, R> {
         let (prefix, children) = self.cursor.find(descent.path(), &commit)?;
         self.nodes_read += 1;
         self.made.bytes_hashed += inner_body_bytes(prefix.bits()) as u64;
-        let (before, inside, after) = self.split(writes, &prefix);
+        let (before, inside, after) = split(self.writes, writes, &prefix);
         if inside.is_empty() {
             return self.take_over(prefix, commit, before, after);
         }
         self.put(before)?;
-        *descent.path_mut() = prefix.clone();
-        let mut right_place = prefix.clone();
-        right_place.push(true);
-        let (left, _, _) = self.split(inside.clone(), &right_place);
-        let right = left.end..after.end;
-        descent.open(children, left, right);
+        open_node(descent, self.writes, &prefix, children, (inside, after));
         self.old.insert(prefix, children);
         Ok(())
-    }
-
-    /// The writes before, among and after the keys that start with `place`.
-    fn split(
-        &self,
-        writes: Range<usize>,
-        place: &Prefix,
-    ) -> (Range<usize>, Range<usize>, Range<usize>) {
-        let all = self.writes.get(writes.clone()).unwrap_or_default();
-        let before = all.partition_point(|(key, _)| place.place_of(key).is_lt());
-        let up_to = all.partition_point(|(key, _)| place.place_of(key).is_le());
-        let (inside, after) = (writes.start + before, writes.start + up_to);
-        (writes.start..inside, inside..after, after..writes.end)
     }
 
     /// Takes over a node that no write falls into, with the writes on both sides of it.
@@ -269,6 +251,67 @@ impl<'a, R: StateReader> Committer<'a, R> {
         let sink = &mut |prefix, children| self.made.add(prefix, children);
         self.builder.run((count, new.len() as u64), append, last.key, common_bits, sink)
     }
+}
+
+/// The key ranges of the buckets that `writes` fall into, in key order: what a commit of them reads
+/// first, so that somebody else can read it ahead. It ends when `on` breaks off.
+///
+/// *Errors:* see [`ReadError`].
+pub fn touched_buckets<R: StateReader>(
+    reader: &R,
+    writes: &Writes,
+    on: &mut dyn FnMut(KeyRange) -> ControlFlow<()>,
+) -> Result<(), ReadError<R::Error>> {
+    let writes: Vec<Write<'_>> = writes.iter().collect();
+    let mut cursor = NodeCursor::new(reader);
+    let mut descent = Descent::new(reader.top(), 0..writes.len());
+    while let Some((commit, beside)) = descent.next() {
+        let (_, inside, _) = split(&writes, beside.clone(), descent.path());
+        if inside.is_empty() {
+            continue;
+        }
+        if !commit.is_inner() {
+            if on(descent.path().range()).is_break() {
+                break;
+            }
+            continue;
+        }
+        let (prefix, children) = cursor.find(descent.path(), &commit)?;
+        let (_, inside, after) = split(&writes, beside, &prefix);
+        if !inside.is_empty() {
+            open_node(&mut descent, &writes, &prefix, children, (inside, after));
+        }
+    }
+    Ok(())
+}
+
+/// The writes before, among and after the keys that start with `place`.
+fn split(
+    writes: &[Write<'_>],
+    range: Range<usize>,
+    place: &Prefix,
+) -> (Range<usize>, Range<usize>, Range<usize>) {
+    let all = writes.get(range.clone()).unwrap_or_default();
+    let before = all.partition_point(|(key, _)| place.place_of(key).is_lt());
+    let up_to = all.partition_point(|(key, _)| place.place_of(key).is_le());
+    let (inside, after) = (range.start + before, range.start + up_to);
+    (range.start..inside, inside..after, after..range.end)
+}
+
+/// Goes down into an inner node, with the writes inside it and those after it.
+fn open_node(
+    descent: &mut Descent<Range<usize>>,
+    writes: &[Write<'_>],
+    prefix: &Prefix,
+    children: Children,
+    (inside, after): (Range<usize>, Range<usize>),
+) {
+    *descent.path_mut() = prefix.clone();
+    let mut right_place = prefix.clone();
+    right_place.push(true);
+    let (left, _, _) = split(writes, inside, &right_place);
+    let right = left.end..after.end;
+    descent.open(children, left, right);
 }
 
 /// The encodings of a bucket's entries after some writes; `replaced` are the values that they hit.

@@ -41,7 +41,7 @@ mod prefix;
 mod state;
 
 pub use build::{BuildError, StateBuilder};
-pub use commit::{CommitCost, Committed, Writes, commit};
+pub use commit::{CommitCost, Committed, Writes, commit, touched_buckets};
 pub use compare::equal_parts;
 pub use entry::{ENTRY_BYTES_MAX, ENTRY_BYTES_MIN, Entries, Entry, EntryError};
 pub use manifest::{Manifest, ManifestError, Part, PartNodes};
