@@ -99,6 +99,8 @@ fn a_shard_that_stopped_before_the_boundary_was_not_there_in_time() {
     let fell = script.events.iter().filter(|(_, e)| matches!(e, Event::FellBehind { .. }));
     assert_eq!(fell.count(), 1);
     script.epoch(4, 100, &[S], &[S]);
+    assert!(!script.has_told(|event| matches!(event, Event::Boundary { .. })));
+    script.head(401);
     let late = Event::Boundary { shard: S, epoch: Epoch(4), margin: None };
     assert!(script.has_told(|event| *event == late));
 }

@@ -174,7 +174,7 @@ fn without_a_holder_it_is_called_impossible_within_a_minute_and_done_once_one_ap
             matches!(v, Verdict::Impossible { obstacle: Obstacle::NoHolder, .. })
         };
         assert!(told.last().is_some_and(no_holder), "{seed}: {told:#?}");
-        world.run_until(seconds(201));
+        world.run_until(seconds(203));
         let told = verdicts(&world, S, seconds(200));
         assert!(margin(&world, TAKER, S, 1).is_some(), "{seed}: {told:#?}");
         assert!(told.last().is_some_and(|(_, v)| is_on_time(v)), "{seed}: {told:#?}");

@@ -100,6 +100,10 @@ impl Coordinator {
 
     fn learn(&mut self, request: &Request, end: RequestEnd) {
         let (peer, kind) = (request.peer, request.subject.kind());
+        if request.cancelled && !matches!(end, RequestEnd::Faulty(_)) {
+            // What it was for is not wanted any more; a lie is one nevertheless.
+            return;
+        }
         match end {
             RequestEnd::Summary(summary) => self.summary_came(request, &summary),
             RequestEnd::Manifest(sizes) => {
@@ -168,7 +172,7 @@ impl Coordinator {
     ) {
         let Subject::Parts { shard, root, awaited, .. } = &request.subject else { return };
         // What is promised and not kept costs trust: parts that it says it holds did not come.
-        let broken = !request.cancelled && awaited.iter().any(|part| held.contains(part));
+        let broken = awaited.iter().any(|part| held.contains(part));
         let target = self.shards.get(shard).and_then(|shard| shard.target);
         let target = target.filter(|target| target.key.root == *root);
         if let Some(holding) = target.and_then(|target| target.key.holding(held)) {

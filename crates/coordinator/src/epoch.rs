@@ -35,6 +35,11 @@ impl Coordinator {
         let first = self.epoch().map(|epoch| epoch.first_height);
         if first.is_some_and(|first| height >= first) && self.chain.epoch_began.is_none() {
             self.chain.epoch_began = Some(produced);
+            self.pass_deadlines(height);
+            // Of a boundary that passed before we came nothing is known.
+            if before.is_some() {
+                self.report_boundary(produced);
+            }
         }
     }
 
@@ -44,7 +49,6 @@ impl Coordinator {
         {
             return;
         }
-        self.report_boundary(start);
         let before = self.epoch().cloned();
         let epoch = start.epoch;
         self.chain.epoch_began =
@@ -70,18 +74,30 @@ impl Coordinator {
         }
         self.retire_epochs(epoch);
         self.verdicts_at = self.now;
+        if let Some(began) = self.chain.epoch_began {
+            self.report_boundary(began);
+        }
     }
 
-    /// Tells the operator which of the shards that must be tracked from now on were there in time.
-    fn report_boundary(&mut self, start: &EpochStart) {
-        let Some(before) = self.epoch() else { return };
-        // Of a boundary that passed before we came nothing is known.
-        if before.epoch.next() != start.epoch || self.chain.head.is_none() {
+    /// What had to be held at a height that has come must be held at the next epoch's first.
+    fn pass_deadlines(&mut self, height: Height) {
+        let Some(next) = self.epoch().map(EpochStart::next_first_height) else { return };
+        for shard in self.shards.values_mut() {
+            shard.deadline = shard.deadline.map(|due| if due <= height { next } else { due });
+        }
+    }
+
+    /// Tells the operator which of the shards that must be tracked from now on were there in time: when
+    /// the epoch's first block was produced.
+    fn report_boundary(&mut self, began: Instant) {
+        let Some(start) = self.epoch().cloned() else { return };
+        let before = start.epoch.0.checked_sub(1).map(Epoch);
+        if !before.is_some_and(|before| self.chain.epochs.contains_key(&before)) {
             return;
         }
-        for shard in start.tracked.clone() {
+        for shard in start.tracked {
             let since = self.shards.get(&shard).and_then(|s| s.outlook.caught_up_since);
-            let margin = since.map(|since| self.now - since);
+            let margin = since.filter(|since| *since <= began).map(|since| began - since);
             self.event(Event::Boundary { shard, epoch: start.epoch, margin });
         }
     }
@@ -91,7 +107,10 @@ impl Coordinator {
         let now = self.now;
         let fresh = !self.shards.contains_key(&id);
         let shard = self.shards.entry(id).or_insert_with(|| Shard::new(id, now));
-        if shard.deadline.replace(start.next_first_height()).is_none() {
+        // Until the epoch's first block it is still that which it must be held for.
+        let coming = shard.deadline.filter(|deadline| *deadline == start.first_height);
+        let coming = coming.filter(|_| self.chain.epoch_began.is_none());
+        if shard.deadline.replace(coming.unwrap_or(start.next_first_height())).is_none() {
             shard.gained = now;
         }
         shard.last_height = None;

@@ -51,13 +51,14 @@ pub enum Event {
         /// The shard.
         shard: ShardId,
     },
-    /// A shard that had to be taken was held and followed in time, or was not.
+    /// The first block of an epoch was produced: a shard that must be tracked in it was held and
+    /// followed by then, or was not.
     Boundary {
         /// The shard.
         shard: ShardId,
         /// The epoch that began.
         epoch: Epoch,
-        /// How long before the boundary it was caught up; none if it was not.
+        /// How long before that block it was caught up; none if it was not.
         margin: Option<Duration>,
     },
     /// A peer was banned for a proven lie.

@@ -159,9 +159,7 @@ impl Coordinator {
         let Subject::Outputs { shard: id, after } = request.subject else { return };
         let (now, pause) = (self.now, self.block_interval() / 4);
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        // Of a question that was cancelled nothing is kept.
-        let following =
-            matches!(shard.phase, Phase::Replaying | Phase::Following) && !request.cancelled;
+        let following = matches!(shard.phase, Phase::Replaying | Phase::Following);
         let here = shard.fetched.map(|fetched| fetched.through).or(shard.applied);
         if through <= after {
             // It has nothing newer yet.

@@ -141,8 +141,18 @@ impl Coordinator {
         }
         // The first search takes a moment; and whatever the plan says, what does not move will be late.
         let stands = !shard.is_caught_up() && self.now - shard.gained >= self.moment(left);
-        let doubtful = lasting_lack(config.hysteresis) || outlook.stopped_since.is_some() || stands;
-        if let Some(needed) = planned.needed.filter(|_| planned.in_time && !doubtful) {
+        // How much a new target takes is not known before its outline: that is no reason to take a
+        // warning back.
+        let unknown = shard.phase == Phase::Locating && shard.sizes.is_none();
+        let doubtful = lasting_lack(config.hysteresis)
+            || outlook.stopped_since.is_some()
+            || stands
+            || (unknown && outlook.at_risk_since.is_some());
+        // Who was caught up all along is in time while the first block is late.
+        let settled = shard.is_caught_up() && outlook.at_risk_since.is_none();
+        let before = |needed: &Duration| *needed < left || settled;
+        let in_time = |needed: &Duration| planned.in_time && !doubtful && before(needed);
+        if let Some(needed) = planned.needed.filter(in_time) {
             return Verdict::OnTime { margin: left.saturating_sub(needed) };
         }
         let warned = lasting(outlook.at_risk_since, config.impossible_after);
