@@ -76,13 +76,6 @@ impl Coordinator {
         self.complete_if_whole(id);
     }
 
-    pub(crate) fn not_applied(&mut self, id: ShardId, job: JobId) {
-        let download = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut());
-        if let Some(download) = download {
-            download.not_applied(job);
-        }
-    }
-
     pub(crate) fn next_window_timer(&self) -> Option<Instant> {
         let downloads = self.shards.values().filter_map(|shard| shard.download.as_ref());
         let waiting = downloads.filter(|download| download.has_arrived());

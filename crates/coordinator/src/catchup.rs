@@ -58,7 +58,6 @@ impl Coordinator {
             Work::Generate { root, parts, .. } => {
                 self.generated(id, *root, parts, &JobEnd::Failed(fault));
             }
-            Work::Apply { .. } => self.not_applied(id, job),
             _ => {}
         }
         self.event(Event::Failed { shard: id, fault });

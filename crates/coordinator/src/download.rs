@@ -232,12 +232,6 @@ impl Download {
         self.close_windows();
     }
 
-    /// The parts that `job` was to apply are missing again: failing has used them up.
-    pub(crate) fn not_applied(&mut self, job: JobId) {
-        self.pending.retain(|_, pending| *pending != Pending::Applying(job));
-        self.close_windows();
-    }
-
     /// Notes that `peer` failed at `part`, and gives everybody who did.
     pub(crate) fn fail(&mut self, part: PartIndex, peer: Peer) -> &[Peer] {
         let peers = self.failed_at.entry(part).or_default();
