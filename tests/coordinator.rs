@@ -28,6 +28,7 @@ mod targets;
 mod trickling;
 mod trust;
 mod verdicts;
+mod waits;
 mod work;
 
 /// The shard that the scripts are about.
