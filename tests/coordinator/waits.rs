@@ -7,6 +7,15 @@ fn quiet() -> Config {
     Config { verdict_interval: Duration::from_secs(1_000_000), ..Config::default() }
 }
 
+/// Lets time pass, and wakes the coordinator when it asks for it and at no other moment.
+fn sleep(script: &mut Script, millis: u64) {
+    let end = script.now + Duration::from_millis(millis);
+    while let Some((wake_up, _)) = script.coordinator.poll_timeout().filter(|(at, _)| *at <= end) {
+        script.run_to(wake_up.since_origin().as_millis() as u64 + 1);
+    }
+    script.now = script.now.max(end);
+}
+
 /// Takes a state of fifty parts from one peer, none of which has come.
 fn downloading() -> (Script, Question) {
     let mut script = Script::taking(quiet(), 100_000);
@@ -20,10 +29,10 @@ fn downloading() -> (Script, Question) {
 #[test]
 fn a_peer_that_is_busy_is_asked_again_when_it_said_and_not_before() {
     let (mut script, asked) = downloading();
-    script.refuse(&asked, Refusal::Busy { retry_after: Duration::from_secs(7) });
-    script.wait(6_900);
+    script.refuse(&asked, Refusal::Busy { retry_after: Duration::from_millis(6_300) });
+    sleep(&mut script, 6_200);
     assert!(script.take(is_parts).is_empty());
-    script.wait(200);
+    sleep(&mut script, 200);
     assert_eq!(script.take(is_parts).len(), 1);
 }
 
@@ -33,36 +42,37 @@ fn holders_are_looked_for_again_after_a_while() {
     script.search();
     for _ in 0..5 {
         assert!(!script.runs(|work| matches!(work, Work::Search { .. })));
-        script.wait(1_100);
+        sleep(&mut script, 1_100);
         assert!(script.runs(|work| matches!(work, Work::Search { .. })));
         script.search();
     }
 }
 
 #[test]
-fn what_became_durable_is_announced_within_the_interval() {
-    let mut script = Script::taking(quiet(), 100_000);
+fn what_became_durable_is_announced_once_the_interval_is_over() {
+    // Every part is applied as soon as it has come.
+    let small = u64::from(PART);
+    let config = Config { window_bytes: small, window_bytes_min: small, ..quiet() };
+    let mut script = Script::taking(config, 100_000);
     script.connect_holder(1, 3, &PartSet::full(50));
     script.download(&parts(0..10, 50));
     let said = |script: &Script| {
-        script.commands.iter().filter(|command| matches!(command, Command::Announce(_))).count()
+        let held = script.commands.iter().filter_map(|command| match command {
+            Command::Announce(holding) => Some(holding.held().len()),
+            _ => None,
+        });
+        held.collect::<Vec<_>>()
     };
-    assert_eq!(said(&script), 1, "at once the first time");
-    for question in script.take(is_parts) {
-        script.give_parts(&question, &PartSet::full(50));
-    }
-    // What has come is applied when its window is old.
-    script.wait(30_000);
+    assert_eq!(said(&script), [10]);
+    let asked = script.take(is_parts).remove(0);
+    script.give_parts(&asked, &PartSet::full(50));
     script.apply();
-    let before = said(&script);
-    script.wait(1_100);
-    assert!(said(&script) > before || before > 1, "{before}");
-    let newest = script.commands.iter().rev().find_map(|command| match command {
-        Command::Announce(holding) => Some(holding.held().len()),
-        _ => None,
-    });
-    assert_eq!(newest, Some(script.status().parts_held));
-    assert!(script.status().parts_held > 10);
+    let held = script.status().parts_held;
+    assert!(held > 10);
+    sleep(&mut script, 900);
+    assert_eq!(said(&script), [10]);
+    sleep(&mut script, 200);
+    assert_eq!(said(&script), [10, held]);
 }
 
 #[test]
@@ -73,9 +83,9 @@ fn a_window_that_stays_open_is_applied_as_far_as_it_has_come() {
     script.tell(Input::PartVerified { request: asked.request, part });
     script.end(&asked, RequestEnd::Failed(Failure::Disconnected));
     script.tell(Input::PeerDisconnected { peer: Peer(1) });
-    script.wait(19_000);
+    sleep(&mut script, 19_000);
     assert!(!script.runs(|work| matches!(work, Work::Apply { .. })));
-    script.wait(2_000);
+    sleep(&mut script, 2_000);
     assert!(script.runs(|work| matches!(work, Work::Apply { .. })));
 }
 
@@ -87,6 +97,6 @@ fn a_task_that_stopped_is_tried_again() {
     let full = JobEnd::Failed(OurFault::DiskFull);
     script.finish(|work| matches!(work, Work::Open { .. }).then(|| full.clone()));
     assert_eq!(script.status().phase, Phase::Stopped);
-    script.wait(600);
+    sleep(&mut script, 600);
     assert!(script.is_opening());
 }
