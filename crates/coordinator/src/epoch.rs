@@ -1,7 +1,6 @@
 //! What the chain says: epochs and heads.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use ketch_types::{Epoch, Height, Instant, ShardId};
 
@@ -232,9 +231,6 @@ impl Coordinator {
     }
 
     fn moves(&self, shard: &Shard, newest: &Target) -> bool {
-        let lasts = |since: Option<Instant>, time: Duration| {
-            since.is_some_and(|since| self.now - since >= time)
-        };
         match shard.phase {
             Phase::Locating | Phase::Reconciling | Phase::Downloading => {
                 let Some(target) = shard.target.filter(|target| target.key != newest.key) else {
@@ -243,7 +239,7 @@ impl Coordinator {
                 // Nobody needs to keep what is older than the epoch before this.
                 let retained = self.chain.epochs.contains_key(&target.key.epoch);
                 !retained
-                    || lasts(shard.outlook.holderless_since, self.config.hysteresis)
+                    || self.has_lasted(shard.outlook.holderless_since, self.config.hysteresis)
                     || self.sooner_by_pivot(shard, newest)
             }
             // To give up a whole state is the last resort.
@@ -251,7 +247,7 @@ impl Coordinator {
                 let stale = shard.applied < Some(self.oldest_kept_height());
                 let behind = shard.applied < Some(newest.height);
                 let moment = self.moment(self.time_left(shard.deadline));
-                stale || (behind && lasts(shard.outlook.feedless_since, moment))
+                stale || (behind && self.has_lasted(shard.outlook.feedless_since, moment))
             }
             _ => false,
         }

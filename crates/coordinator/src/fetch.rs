@@ -1,6 +1,7 @@
 //! Which parts are asked of whom.
 
 use ketch_types::{Chance, PartIndex, PartSet, ShardId, mix};
+use ketch_wire::limits::SUMMARY_SHARDS_MAX;
 
 use crate::affinity::rendezvous;
 use crate::command::Query;
@@ -11,9 +12,6 @@ use crate::peers::{Holders, Kind, PeerState, Standing, StateKey};
 use crate::request::Subject;
 use crate::shard::{Phase, Shard};
 use crate::verdict::time_for;
-
-/// The most shards of one question for a summary. *Source:* the protocol's limit.
-const SUMMARY_SHARDS_MAX: usize = 16;
 
 /// One request that is about to be made.
 struct Assignment {
@@ -42,7 +40,8 @@ impl Coordinator {
         let shard = self.shards.get(&id).filter(|shard| shard.phase == Phase::Downloading)?;
         let (target, download) = (shard.target?, shard.download.as_ref()?);
         // A part that is larger than all memory is taken alone.
-        let largest = if self.pending_bytes() == 0 { u64::MAX } else { memory };
+        let nothing_pending = memory == self.config.memory_bytes;
+        let largest = if nothing_pending { u64::MAX } else { memory };
         let fits = |part: &PartIndex| download.sizes().bytes(*part) <= largest;
         for missing in download.missing_in_open_windows() {
             if missing.is_empty() {
@@ -225,7 +224,7 @@ impl Coordinator {
                 few || idle
             }
             Phase::Replaying | Phase::Following => {
-                let after = shard.fetched.map(|f| f.through).or(shard.applied)?;
+                let after = shard.outputs_through()?;
                 let mut usable = self.peers.usable(Kind::Outputs, self.now);
                 !usable.any(|(_, peer)| peer.feeds(shard.id, after, self.now))
             }

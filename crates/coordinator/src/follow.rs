@@ -131,9 +131,8 @@ impl Coordinator {
     /// Asks for the next outputs, and once more where the answer is overdue.
     fn ask_outputs(&mut self, id: ShardId) {
         let Some(shard) = self.shards.get(&id) else { return };
-        let (Some(applied), Some(head)) = (shard.applied, self.chain.head) else { return };
+        let (Some(after), Some(head)) = (shard.outputs_through(), self.chain.head) else { return };
         let goal = shard.last_height.map_or(head.height, |last| last.min(head.height));
-        let after = shard.fetched.map_or(applied, |fetched| fetched.through);
         let waiting = shard.fetched.map_or(0, |fetched| fetched.bytes);
         let budget_bytes = self.outputs_budget();
         if after >= goal || waiting >= budget_bytes.saturating_mul(AHEAD) {
@@ -160,7 +159,7 @@ impl Coordinator {
         let (now, pause) = (self.now, self.block_interval() / 4);
         let Some(shard) = self.shards.get_mut(&id) else { return };
         let following = matches!(shard.phase, Phase::Replaying | Phase::Following);
-        let here = shard.fetched.map(|fetched| fetched.through).or(shard.applied);
+        let here = shard.outputs_through();
         if through <= after {
             // It has nothing newer yet.
             if let Some(state) = self.peers.get_mut(request.peer) {

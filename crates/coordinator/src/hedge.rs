@@ -19,8 +19,8 @@ const AT_ONCE_MAX: usize = 8;
 impl Coordinator {
     /// Asks second peers, where that promises an earlier end.
     pub(crate) fn hedge(&mut self) {
-        let late: Vec<_> = self.requests.iter().filter(|(_, r)| self.wants_hedge(r)).collect();
-        let late: Vec<_> = late.into_iter().map(|(id, request)| (id, request.clone())).collect();
+        let late = self.requests.iter().filter(|(_, request)| self.wants_hedge(request));
+        let late: Vec<_> = late.map(|(id, request)| (id, request.clone())).collect();
         for (id, request) in late {
             if let Subject::Parts { shard, awaited, .. } = &request.subject {
                 self.hedge_parts(*shard, id, &request, awaited);
@@ -135,10 +135,11 @@ impl Coordinator {
     }
 
     fn wants_hedge(&self, request: &Request) -> bool {
-        if request.hedged || request.cancelled {
-            return false;
-        }
-        self.is_late(request) || self.is_last(request)
+        let parts = matches!(request.subject, Subject::Parts { .. });
+        parts
+            && !request.hedged
+            && !request.cancelled
+            && (self.is_late(request) || self.is_last(request))
     }
 
     fn is_late(&self, request: &Request) -> bool {

@@ -31,7 +31,7 @@ impl Coordinator {
         }) {
             self.note_holders(planned.shard);
             let verdict = self.verdict(planned, prospect);
-            self.pronounce(planned.shard, verdict, planned.slack);
+            self.pronounce(planned.shard, verdict);
         }
         self.move_targets();
     }
@@ -94,10 +94,8 @@ impl Coordinator {
     /// Whether blocks are missing that nobody gives but those who failed to again and again.
     fn lacks_feed(&self, shard: &Shard) -> bool {
         let following = matches!(shard.phase, Phase::Replaying | Phase::Following);
-        let Some((applied, head)) = shard.applied.filter(|_| following).zip(self.chain.head) else {
-            return false;
-        };
-        let after = shard.fetched.map_or(applied, |fetched| fetched.through);
+        let after = shard.outputs_through().filter(|_| following);
+        let Some((after, head)) = after.zip(self.chain.head) else { return false };
         let gives = |(_, peer): (_, &PeerState)| {
             let trouble = peer.failures(Kind::Outputs).max(peer.idleness(shard.id));
             trouble < FAILURES_MAX && peer.keeps_outputs_after(shard.id, after)
@@ -130,7 +128,7 @@ impl Coordinator {
             return Verdict::AtRisk { needed: planned.needed, left };
         };
         let outlook = &shard.outlook;
-        let lasting = |since: Option<Instant>, time| since.is_some_and(|s| self.now - s >= time);
+        let lasting = |since, time| self.has_lasted(since, time);
         let lasting_lack =
             |time| lasting(outlook.holderless_since, time) || lasting(outlook.feedless_since, time);
         if lasting_lack(config.holderless_max) {
@@ -162,6 +160,11 @@ impl Coordinator {
         }
     }
 
+    /// Whether what began at a time, and has not ended, is that old.
+    pub(crate) fn has_lasted(&self, since: Option<Instant>, time: Duration) -> bool {
+        since.is_some_and(|since| self.now - since >= time)
+    }
+
     /// How long nothing may happen before that is worth a warning.
     pub(crate) fn moment(&self, left: Duration) -> Duration {
         (left / 4).max(self.config.hysteresis).min(self.config.holderless_max)
@@ -179,11 +182,10 @@ impl Coordinator {
         too_slow.then_some(Obstacle::Bandwidth { needed, best })
     }
 
-    fn pronounce(&mut self, id: ShardId, verdict: Verdict, slack: i64) {
+    fn pronounce(&mut self, id: ShardId, verdict: Verdict) {
         let now = self.now;
         let Some(shard) = self.shards.get_mut(&id) else { return };
         let outlook = &mut shard.outlook;
-        outlook.slack = slack;
         let risky = !matches!(verdict, Verdict::OnTime { .. });
         outlook.at_risk_since = risky.then(|| outlook.at_risk_since.unwrap_or(now));
         let before = outlook.verdict.replace(verdict);

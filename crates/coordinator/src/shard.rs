@@ -171,7 +171,6 @@ pub(crate) struct Outlook {
     /// Since when local work has failed.
     pub(crate) stopped_since: Option<Instant>,
     pub(crate) caught_up_since: Option<Instant>,
-    pub(crate) slack: i64,
 }
 
 /// What was announced.
@@ -226,6 +225,11 @@ impl Shard {
     /// The height from which blocks are to be replayed.
     pub(crate) fn replayed_from(&self) -> Option<Height> {
         self.applied.or_else(|| self.target.map(|target| target.height))
+    }
+
+    /// The height up to which outputs have been fetched or applied.
+    pub(crate) fn outputs_through(&self) -> Option<Height> {
+        self.fetched.map(|fetched| fetched.through).or(self.applied)
     }
 
     /// Every state that something of is held, with what is held of it.
