@@ -9,6 +9,8 @@
 mod commitment;
 mod coordinator;
 mod ledger;
+mod net;
+mod node_config;
 mod reference;
 mod simulation;
 mod state_tool;

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use ketch_trie::{Entry, EntryError};
+use serde::Deserialize;
 use thiserror::Error;
 
 /// How a genesis file says its entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum GenesisFormat {
     /// One `{"key": hex, "value": hex}` a line.
     JsonLines,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::toml_file::{TomlFileError, read_toml};
+use crate::toml_size::Size;
 
 /// Why a layout file was refused.
 #[derive(Debug, Error)]
@@ -32,7 +33,7 @@ pub fn read_layout(path: &Path) -> Result<ShardLayout, LayoutFileError> {
     let file: LayoutFile = read_toml(path)?;
     let shards = file.shards.into_iter().map(ShardId).collect();
     let boundaries = file.boundaries.into_iter().map(|boundary| boundary.0).collect();
-    ShardLayout::new(shards, boundaries, file.part_bytes.0)
+    ShardLayout::new(shards, boundaries, file.part_bytes.0.0)
         .map_err(|error| LayoutFileError::Layout { path: path.to_owned(), error })
 }
 
@@ -42,33 +43,12 @@ struct LayoutFile {
     shards: Vec<u32>,
     #[serde(default)]
     boundaries: Vec<Boundary>,
-    #[serde(default = "default_part_bytes", deserialize_with = "byte_size")]
-    part_bytes: ByteSize,
+    #[serde(default = "default_part_bytes")]
+    part_bytes: Size,
 }
 
-fn default_part_bytes() -> ByteSize {
-    ByteSize(u64::from(PART_BYTES_DEFAULT))
-}
-
-/// A size as text, "4MiB", or as a bare number of bytes.
-fn byte_size<'de, D: Deserializer<'de>>(input: D) -> Result<ByteSize, D::Error> {
-    struct Size;
-    impl Visitor<'_> for Size {
-        type Value = ByteSize;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a size such as \"4MiB\" or 4194304")
-        }
-
-        fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
-            u64::try_from(bytes).map(ByteSize).map_err(E::custom)
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ByteSize, E> {
-            text.parse().map_err(E::custom)
-        }
-    }
-    input.deserialize_any(Size)
+fn default_part_bytes() -> Size {
+    Size(ByteSize(u64::from(PART_BYTES_DEFAULT)))
 }
 
 /// A boundary: text, or a table with the key's bytes in hex.

@@ -145,7 +145,7 @@ impl OutputsRequest {
     }
 }
 
-/// What a requester writes on a stream, of control or any other, before it closes its side: the
+/// What a requester writes on a stream, of control or any other, whose side it leaves open: the
 /// message behind its length.
 ///
 /// *Errors:* [`TooLong`]; no request that this crate encodes is.

@@ -1,0 +1,8 @@
+//! The network: real swarms on loopback, and peers that break every rule.
+
+mod answers;
+mod finding;
+mod gossip;
+mod node;
+mod peers;
+mod state;

@@ -1,0 +1,152 @@
+//! Connections: who is connected, for how long, and who is not let in.
+
+use std::time::Duration;
+
+use ketch_net::{AnswerError, Contact, Network, NetworkEvent, Question, StartError};
+use ketch_types::ChainId;
+use ketch_wire::{Refusal, Request, Response};
+
+use super::node::{Node, PATIENCE, config, key};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_ends_hear_of_a_connection_and_of_its_end() {
+    let mut server = Node::start(1).await;
+    let client = Node::beside(2, &mut [&mut server]).await;
+    let peer = client.peer.clone();
+    drop(client);
+    server.disconnected(&peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_that_comes_back_is_connected_again() {
+    let server = Node::start(1).await;
+    let contact = server.contact();
+    let mut again = config();
+    again.listen = contact.addresses.clone();
+    let mut with_contact = config();
+    with_contact.contacts = vec![contact.clone()];
+    let mut client = Node::with(2, with_contact).await;
+    client.connected(&contact.peer).await;
+    drop(server);
+    client.disconnected(&contact.peer).await;
+    let _server = restarted(1, again).await;
+    client.connected(&contact.peer).await;
+}
+
+/// A node on a port that another has just left; the system may need a moment.
+async fn restarted(number: u8, config: ketch_net::NetworkConfig) -> Node {
+    let started = async {
+        loop {
+            match Network::start(config.clone(), &key(number)).await {
+                Ok(_) => return,
+                Err(StartError::Listen { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, started).await.unwrap();
+    Node::with(number, config).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_banned_is_cut_off_and_not_let_in_until_the_ban_is_over() {
+    let mut server = Node::start(1).await;
+    let mut client = Node::beside(2, &mut [&mut server]).await;
+    let lasting = Duration::from_secs(2);
+    server.network.ban(&client.peer, lasting);
+    let banned = tokio::time::Instant::now();
+    client.disconnected(&server.peer).await;
+    server.disconnected(&client.peer).await;
+    // The contact is dialed again and again meanwhile.
+    server.connected(&client.peer).await;
+    assert!(banned.elapsed() >= lasting);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_connected_is_not_asked() {
+    let client = Node::start(1).await;
+    let nobody = key(9).peer().clone();
+    let refused = client.network.ask(&nobody, &Request::Head).await;
+    assert_eq!(refused, Err(AnswerError::NotConnected));
+    let contact = Contact { peer: nobody, addresses: vec![] };
+    assert!(!client.network.connect(contact).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_is_connected_to_by_its_address_and_only_under_its_own_name() {
+    let mut server = Node::start(1).await;
+    let client = Node::start(2).await;
+    let impostor = Contact { peer: key(9).peer().clone(), ..server.contact() };
+    assert!(!client.network.connect(impostor).await);
+    assert!(client.network.connect(server.contact()).await);
+    assert!(client.network.connect(server.contact()).await);
+    server.connected(&client.peer).await;
+    let connections = server.so_far();
+    assert!(!connections.iter().any(|event| matches!(event, NetworkEvent::Connected(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_speaks_of_another_chain_is_sent_away() {
+    let mut server = Node::start(1).await;
+    let mut other = config();
+    other.chain = ChainId::new([8; 32]);
+    let mut client = Node::with(2, other).await;
+    assert!(client.network.connect(server.contact()).await);
+    client.disconnected(&server.peer).await;
+    server.disconnected(&client.peer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_node_lets_nobody_in() {
+    let mut full = config();
+    full.connections_max = 1;
+    let mut server = Node::with(1, full).await;
+    let _first = Node::beside(2, &mut [&mut server]).await;
+    let second = Node::start(3).await;
+    // The connection may be there for a moment on the dialing side, which then asks in vain.
+    if second.network.connect(server.contact()).await {
+        let answer = second.network.ask(&server.peer, &Request::Head).await;
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    let events = server.so_far();
+    assert!(!events.iter().any(|event| matches!(event, NetworkEvent::Connected(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_refused_with_its_address() {
+    let server = Node::start(1).await;
+    let mut taken = config();
+    taken.listen = server.network.listening().to_vec();
+    let refused = Network::start(taken, &key(2)).await.err().unwrap();
+    let address = ketch_net::address_text(&server.network.listening()[0]).unwrap();
+    assert!(refused.to_string().contains(&address), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_asks_for_too_much_at_once_is_told_to_come_again() {
+    let mut server = Node::start(1).await;
+    let client = Node::beside(2, &mut [&mut server]).await;
+    let mut held = Vec::new();
+    let mut asking = Vec::new();
+    for _ in 0..16 {
+        let (network, peer) = (client.network.clone(), server.peer.clone());
+        asking.push(tokio::spawn(async move { network.ask(&peer, &Request::Head).await }));
+        held.push(server.asked().await);
+    }
+    let refused = client.network.ask(&server.peer, &Request::Head).await;
+    let retry_after = Duration::from_secs(1);
+    assert_eq!(refused, Ok(Response::Refusal(Refusal::Busy { retry_after })));
+    // Another peer has room of its own, and so has this one once it is answered.
+    let other = Node::beside(3, &mut [&mut server]).await;
+    for asker in [&other, &client] {
+        let (network, peer) = (asker.network.clone(), server.peer.clone());
+        let answer = tokio::spawn(async move { network.ask(&peer, &Request::Head).await });
+        let (who, Question::Control(Request::Head, reply)) = server.asked().await else {
+            panic!("something else was asked");
+        };
+        assert_eq!(who, asker.peer);
+        reply.refuse(Refusal::NotHeld).await.unwrap();
+        assert_eq!(answer.await.unwrap(), Ok(Response::Refusal(Refusal::NotHeld)));
+        held.drain(..).for_each(drop);
+    }
+}
