@@ -3,6 +3,7 @@
 mod answers;
 mod finding;
 mod gossip;
+mod hostile;
 mod node;
 mod peers;
 mod state;

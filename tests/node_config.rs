@@ -27,8 +27,6 @@ const DEVNET: &str = "
 [devnet]
 seed = 7
 state = { generated = \"64MiB\" }
-validators = 4
-epoch_blocks = 40
 block_interval = \"500ms\"
 ";
 

@@ -106,6 +106,34 @@ fn a_shard_that_stopped_before_the_boundary_was_not_there_in_time() {
 }
 
 #[test]
+fn a_shard_that_has_all_there_is_when_the_chain_halts_before_the_boundary_is_there_in_time() {
+    let mut script = Script::new(Config::default());
+    script.epoch(3, 100, &[], &[S]);
+    script.head(350);
+    script.open(Some(349), vec![]);
+    script.connect(1);
+    script.summarize(|_| feeds(1, 450));
+    for _ in 0..50 {
+        script.block();
+        script.give_outputs();
+        script.replay();
+    }
+    assert_eq!(script.applied(), 400);
+    let caught_up = script.events.iter().rfind(|(_, e)| matches!(e, Event::CaughtUp { .. }));
+    let since = caught_up.unwrap().0;
+    script.epoch(4, 100, &[S], &[S]);
+    // The first block of the epoch is long in coming: nobody can be said to follow meanwhile.
+    script.run_to(script.millis() + 60_000);
+    assert_eq!(script.status().phase, Phase::Replaying);
+    script.head(401);
+    let margin = Some(at(script.millis()) - since);
+    let in_time = Event::Boundary { shard: S, epoch: Epoch(4), margin };
+    let told: Vec<_> =
+        script.events.iter().filter(|(_, e)| matches!(e, Event::Boundary { .. })).collect();
+    assert!(script.has_told(|event| *event == in_time), "{told:?}");
+}
+
+#[test]
 fn three_blocks_a_second_against_one_are_known_to_be_enough() {
     let mut script = Script::new(Config::default());
     script.epoch(3, 1_000, &[], &[S]);

@@ -123,30 +123,35 @@ async fn a_port_that_is_taken_is_refused_with_its_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_asks_for_too_much_at_once_is_told_to_come_again() {
+async fn who_asks_a_peer_for_too_much_at_once_waits_for_its_turn_and_holds_up_nobody() {
     let mut server = Node::start(1).await;
     let client = Node::beside(2, &mut [&mut server]).await;
-    let mut held = Vec::new();
-    let mut asking = Vec::new();
-    for _ in 0..16 {
-        let (network, peer) = (client.network.clone(), server.peer.clone());
-        asking.push(tokio::spawn(async move { network.ask(&peer, &Request::Head).await }));
-        held.push(server.asked().await);
-    }
-    let refused = client.network.ask(&server.peer, &Request::Head).await;
-    let retry_after = Duration::from_secs(1);
-    assert_eq!(refused, Ok(Response::Refusal(Refusal::Busy { retry_after })));
-    // Another peer has room of its own, and so has this one once it is answered.
-    let other = Node::beside(3, &mut [&mut server]).await;
-    for asker in [&other, &client] {
-        let (network, peer) = (asker.network.clone(), server.peer.clone());
-        let answer = tokio::spawn(async move { network.ask(&peer, &Request::Head).await });
+    let ask = |from: &Node| {
+        let (network, peer) = (from.network.clone(), server.peer.clone());
+        tokio::spawn(async move { network.ask(&peer, &Request::Head).await })
+    };
+    let asking: Vec<_> = (0..17).map(|_| ask(&client)).collect();
+    let other = Node::start(3).await;
+    assert!(other.network.connect(server.contact()).await);
+    let others = ask(&other);
+    let mut questions = Vec::new();
+    for _ in 0..17 {
         let (who, Question::Control(Request::Head, reply)) = server.asked().await else {
             panic!("something else was asked");
         };
-        assert_eq!(who, asker.peer);
+        questions.push((who, reply));
+    }
+    // Sixteen of the one, and the other's, which did not wait behind the seventeenth.
+    assert!(questions.iter().any(|(who, _)| *who == other.peer));
+    for (_, reply) in questions {
         reply.refuse(Refusal::NotHeld).await.unwrap();
-        assert_eq!(answer.await.unwrap(), Ok(Response::Refusal(Refusal::NotHeld)));
-        held.drain(..).for_each(drop);
+    }
+    let (who, Question::Control(Request::Head, reply)) = server.asked().await else {
+        panic!("something else was asked");
+    };
+    assert_eq!(who, client.peer);
+    reply.refuse(Refusal::NotHeld).await.unwrap();
+    for asked in asking.into_iter().chain([others]) {
+        assert_eq!(asked.await.unwrap(), Ok(Response::Refusal(Refusal::NotHeld)));
     }
 }

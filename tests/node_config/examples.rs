@@ -78,7 +78,7 @@ fn every_key_in_an_example_exists_even_those_that_are_not_set() {
 fn every_key_that_exists_is_in_an_example() {
     let shown: BTreeSet<_> = EXAMPLES.iter().flat_map(|example| keys(&all_set(example))).collect();
     assert_eq!(shown, existing());
-    assert_eq!(shown.len(), 25, "{shown:?}");
+    assert_eq!(shown.len(), 24, "{shown:?}");
 }
 
 #[test]

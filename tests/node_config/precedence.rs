@@ -1,4 +1,5 @@
-use ketch_node::{AddressText, LogFormat, NodeConfig, Role, ServedShards};
+use ketch_net::address_text;
+use ketch_node::{LogFormat, NodeConfig, Role, ServedShards};
 use ketch_types::ShardId;
 
 use super::{DEVNET, load, part_server, sequencer, validator};
@@ -50,7 +51,7 @@ fn every_kind_of_value_is_said_by_a_variable() {
     let config = load(&validator(""), &variables, &[]).unwrap();
     let shards = ServedShards::Listed([ShardId(1), ShardId(3)].into());
     assert_eq!(config.role, Role::PartServer { shards, devnet: None });
-    let listen: Vec<_> = config.network.listen.iter().map(AddressText::as_str).collect();
+    let listen: Vec<_> = config.network.listen.iter().filter_map(address_text).collect();
     assert_eq!(listen, ["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0"]);
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:0");
     assert_eq!(config.chain.waypoint.unwrap().to_string(), waypoint);

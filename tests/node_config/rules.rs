@@ -44,7 +44,7 @@ fn a_sequencer_needs_its_chain_and_others_may_know_it() {
 
     let config = load(&sequencer(DEVNET), &[], &[]).unwrap();
     let devnet = config.devnet().unwrap();
-    assert_eq!((devnet.seed, devnet.validators.get(), devnet.epoch_blocks.get()), (7, 4, 40));
+    assert_eq!((devnet.seed, devnet.wait_for), (7, None));
     assert_eq!(devnet.block_interval, Duration::from_millis(500));
     let shard_bytes = (64 << 20).try_into().unwrap();
     assert_eq!(devnet.state, DevnetState::Generated { shard_bytes });
@@ -81,8 +81,6 @@ fn a_limit_or_a_count_of_nothing_is_refused() {
         ("store.part_cache", "part_cache"),
         ("store.block_cache", "block_cache"),
         ("catchup.memory", "memory"),
-        ("devnet.validators", "validators"),
-        ("devnet.epoch_blocks", "epoch_blocks"),
         ("devnet.block_interval", "block_interval"),
         ("devnet.state", "generated"),
     ];

@@ -37,6 +37,7 @@ impl Coordinator {
             self.pass_deadlines(height);
             // Of a boundary that passed before we came nothing is known.
             if before.is_some() {
+                self.update_all_caught_up();
                 self.report_boundary(produced);
             }
         }
@@ -74,6 +75,7 @@ impl Coordinator {
         self.retire_epochs(epoch);
         self.verdicts_at = self.now;
         if let Some(began) = self.chain.epoch_began {
+            self.update_all_caught_up();
             self.report_boundary(began);
         }
     }

@@ -25,10 +25,7 @@ const HEAD_INTERVALS_MAX: u32 = 3;
 
 impl Coordinator {
     pub(crate) fn follow(&mut self) {
-        let following = |phase| matches!(phase, Phase::Replaying | Phase::Following);
-        let tasks = self.shards.values().filter(|shard| following(shard.phase) && !shard.doomed);
-        let ids: Vec<_> = tasks.map(|shard| shard.id).collect();
-        for id in ids {
+        for id in self.followed() {
             if self.freeze_if_released(id) {
                 continue;
             }
@@ -50,30 +47,52 @@ impl Coordinator {
         done
     }
 
+    /// Has every shard that is followed be judged by what is known now.
+    pub(crate) fn update_all_caught_up(&mut self) {
+        for id in self.followed() {
+            self.update_caught_up(id);
+        }
+    }
+
+    fn followed(&self) -> Vec<ShardId> {
+        let following = |phase| matches!(phase, Phase::Replaying | Phase::Following);
+        let tasks = self.shards.values().filter(|shard| following(shard.phase) && !shard.doomed);
+        tasks.map(|shard| shard.id).collect()
+    }
+
     /// Caught up is: all blocks but at most the newest are applied, and the newest is really new.
     fn update_caught_up(&mut self, id: ShardId) {
-        let Some(shard) = self.shards.get(&id) else { return };
+        let interval = self.block_interval();
+        let Some(shard) = self.shards.get_mut(&id) else { return };
         let (Some(head), Some(applied)) = (self.chain.head, shard.applied) else { return };
-        let age = self.now - head.produced;
-        let fresh = age <= self.block_interval() * HEAD_INTERVALS_MAX;
-        let caught_up = applied.next() >= head.height && fresh;
+        let fresh = self.now - head.produced <= interval * HEAD_INTERVALS_MAX;
+        let applied_all = applied.next() >= head.height;
+        if !applied_all {
+            shard.outlook.caught_up_before = None;
+        }
+        let caught_up = applied_all && fresh;
         // Nobody waits for a shard that is only followed to its end.
         if caught_up == shard.is_caught_up() || shard.last_height.is_some() {
             return;
         }
-        let deadline = shard.deadline;
+        let (deadline, since) = (shard.deadline, shard.outlook.caught_up_since);
         if caught_up {
             self.enter(id, Phase::Following);
             self.tell_caught_up(id, applied, deadline);
         } else {
             self.enter(id, Phase::Replaying);
+            if let Some(shard) = self.shards.get_mut(&id).filter(|_| applied_all) {
+                shard.outlook.caught_up_before = since;
+            }
         }
     }
 
     fn tell_caught_up(&mut self, id: ShardId, height: Height, deadline: Option<Height>) {
         let (now, head) = (self.now, self.chain.head.map_or(height, |head| head.height));
         if let Some(shard) = self.shards.get_mut(&id) {
-            shard.outlook.caught_up_since = Some(now);
+            // Where only the chain stood still, it has been so all the time.
+            let before = shard.outlook.caught_up_before.take();
+            shard.outlook.caught_up_since = Some(before.unwrap_or(now));
         }
         let after = self.chain.epoch_began.map_or(Duration::ZERO, |began| now - began);
         let blocks_left = deadline.map_or(0, |deadline| deadline.0.saturating_sub(head.0));

@@ -171,6 +171,9 @@ pub(crate) struct Outlook {
     /// Since when local work has failed.
     pub(crate) stopped_since: Option<Instant>,
     pub(crate) caught_up_since: Option<Instant>,
+    /// Since when it was caught up, while all that is known is applied and nothing but the age of the
+    /// newest head says that it is so no more: the chain has halted, or we hear nothing of it.
+    pub(crate) caught_up_before: Option<Instant>,
 }
 
 /// What was announced.

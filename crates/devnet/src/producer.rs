@@ -155,6 +155,16 @@ impl Producer {
         newest(&self.chain.layout, &self.headers)
     }
 
+    /// The first height of an epoch.
+    pub fn first_height(&self, epoch: Epoch) -> Height {
+        Height(epoch.0.saturating_mul(self.chain.epoch_blocks).saturating_add(1))
+    }
+
+    /// The newest chunk header of every shard, in layout order.
+    pub fn headers(&self) -> impl Iterator<Item = &ChunkHeader> {
+        self.chain.layout.shards().iter().filter_map(|shard| self.headers.get(shard))
+    }
+
     /// A shard's newest chunk header.
     pub fn header(&self, shard: ShardId) -> Option<&ChunkHeader> {
         self.headers.get(&shard)

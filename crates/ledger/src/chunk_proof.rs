@@ -1,9 +1,10 @@
-use ketch_types::{Hash, Height, ShardId};
+use ketch_types::{Hash, Height, ShardId, ShardLayout};
 use thiserror::Error;
 
 use crate::chunk_header::ChunkHeader;
 use crate::chunks::{self, Chunks};
 use crate::encoding::{Codec, DecodeError, ListField, Reader, write_list};
+use crate::ledger_info::LedgerInfo;
 use crate::verified_ledger_info::VerifiedLedgerInfo;
 
 /// A shard's newest chunk header at some height, with the way up to the height's chunks root.
@@ -32,6 +33,24 @@ impl ChunkProof {
     pub fn new(chunks: &Chunks, header: ChunkHeader) -> Option<Self> {
         let siblings = chunks.prove(header.shard(), header.hash())?;
         Some(Self { header, siblings })
+    }
+
+    pub(crate) fn of_parts(header: ChunkHeader, siblings: Vec<Hash>) -> Self {
+        Self { header, siblings }
+    }
+
+    pub(crate) fn into_siblings(self) -> Vec<Hash> {
+        self.siblings
+    }
+
+    /// The header that this is about; nothing is believed of it unless the proof is verified.
+    pub fn header(&self) -> &ChunkHeader {
+        &self.header
+    }
+
+    /// Whether the header is its shard's newest under a ledger info of an epoch with this layout.
+    pub(crate) fn leads_to(&self, ledger_info: &LedgerInfo, layout: &ShardLayout) -> bool {
+        check_layout(ledger_info, layout, self.header.shard(), &self.header, &self.siblings).is_ok()
     }
 
     /// The newest chunk header of `shard` under a ledger info; its state after is the shard's root
@@ -78,8 +97,17 @@ pub(crate) fn check(
     header: &ChunkHeader,
     siblings: &[Hash],
 ) -> Result<(), ChunkProofFault> {
-    let shards = ledger_info.layout().shards();
-    let ledger_info = ledger_info.ledger_info();
+    check_layout(ledger_info.ledger_info(), ledger_info.layout(), shard, header, siblings)
+}
+
+fn check_layout(
+    ledger_info: &LedgerInfo,
+    layout: &ShardLayout,
+    shard: ShardId,
+    header: &ChunkHeader,
+    siblings: &[Hash],
+) -> Result<(), ChunkProofFault> {
+    let shards = layout.shards();
     if header.shard() != shard || !shards.contains(&shard) {
         return Err(ChunkProofFault::Shard(shard));
     }

@@ -1,8 +1,8 @@
-use ketch_types::{Epoch, Hash};
+use ketch_types::{Epoch, Hash, ShardLayout};
 use thiserror::Error;
 
 use crate::chunk_header::ChunkHeader;
-use crate::chunk_proof::{self, ChunkProofFault, read_siblings, write_siblings};
+use crate::chunk_proof::{self, ChunkProof, ChunkProofFault, read_siblings, write_siblings};
 use crate::chunks::Chunks;
 use crate::encoding::{Codec, DecodeError, ListField, Reader, write_list};
 use crate::ledger_info::SignedLedgerInfo;
@@ -22,12 +22,18 @@ pub struct ChunkRange {
 }
 
 /// The headers of a range that led from a trusted one to a verified ledger info.
+///
+/// *Shape:* only [`ChunkRange::verify`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerifiedRange {
     /// The ledger info under which the last header is the shard's newest.
     pub ledger_info: VerifiedLedgerInfo,
     /// The shard's headers after the trusted one, without a gap; none if nothing is newer.
     pub headers: Vec<ChunkHeader>,
+    /// What proves the last header, or the trusted one if there is none, under the ledger info; with
+    /// it the headers can be passed on, see [`ChunkRange::of_proof`].
+    pub proof: ChunkProof,
 }
 
 /// Why a range is not believed.
@@ -91,16 +97,34 @@ impl ChunkRange {
         after: &ChunkHeader,
         headers: Vec<ChunkHeader>,
     ) -> Result<Self, RangeError> {
-        if headers.len() > CHUNK_RANGE_MAX {
-            return Err(RangeError::HeaderCount(headers.len()));
-        }
+        check_count(&headers)?;
         let last = headers.last().unwrap_or(after);
         let siblings = Some(chunks)
             .filter(|chunks| chunks.root() == ledger_info.ledger_info.chunks_root)
             .and_then(|chunks| chunks.prove(last.shard(), last.hash()))
             .ok_or(RangeError::NotNewest)?;
-        broken_link(after, &headers).map_or(Ok(()), |at| Err(RangeError::Link(at)))?;
+        check_links(after, &headers)?;
         Ok(Self { ledger_info, siblings, headers })
+    }
+
+    /// The same, by whoever knows the newest header of this shard alone: `proof` is that of the last
+    /// header, or of `after` if there is none, and `layout` that of the ledger info's epoch.
+    ///
+    /// *Errors:* see [`RangeError`].
+    pub fn of_proof(
+        ledger_info: SignedLedgerInfo,
+        layout: &ShardLayout,
+        proof: ChunkProof,
+        after: &ChunkHeader,
+        headers: Vec<ChunkHeader>,
+    ) -> Result<Self, RangeError> {
+        check_count(&headers)?;
+        let last = headers.last().unwrap_or(after);
+        if proof.header() != last || !proof.leads_to(&ledger_info.ledger_info, layout) {
+            return Err(RangeError::NotNewest);
+        }
+        check_links(after, &headers)?;
+        Ok(Self { ledger_info, siblings: proof.into_siblings(), headers })
     }
 
     /// The headers that follow the trusted header `after`, up to the range's ledger info.
@@ -119,7 +143,8 @@ impl ChunkRange {
         if let Some(at) = broken_link(after, &headers) {
             return Err(RangeFault::Link(at).into());
         }
-        Ok(VerifiedRange { ledger_info, headers })
+        let proof = ChunkProof::of_parts(last.clone(), siblings);
+        Ok(VerifiedRange { ledger_info, headers, proof })
     }
 
     /// The range that all of `bytes` encode.
@@ -148,6 +173,17 @@ impl Codec for ChunkRange {
         let headers = reader.list(ListField::Headers, ChunkHeader::read)?;
         Ok(Self { ledger_info, siblings, headers })
     }
+}
+
+fn check_count(headers: &[ChunkHeader]) -> Result<(), RangeError> {
+    if headers.len() > CHUNK_RANGE_MAX {
+        return Err(RangeError::HeaderCount(headers.len()));
+    }
+    Ok(())
+}
+
+fn check_links(after: &ChunkHeader, headers: &[ChunkHeader]) -> Result<(), RangeError> {
+    broken_link(after, headers).map_or(Ok(()), |at| Err(RangeError::Link(at)))
 }
 
 /// The place of the first header that does not follow the one before it.
@@ -270,6 +306,52 @@ mod tests {
         let old = vec![chain.newest(3, SHARD).clone()];
         assert_eq!(new(9, old.clone()), Err(RangeError::NotNewest));
         assert_eq!(new(3, old), Err(RangeError::NotNewest));
+    }
+
+    #[test]
+    fn who_verified_a_range_can_pass_it_on_in_pieces_and_without_headers() {
+        let chain = Chain::new();
+        let layout = layout();
+        for shard in layout.shards() {
+            for (from, to) in [(0, 20), (4, 9), (9, 12), (7, 8)] {
+                let sent = range(&chain, from, to, *shard);
+                let after = chain.newest(from, *shard);
+                let verified = sent.clone().verify(&chain.trust(), after).unwrap();
+                let again = |after, headers| {
+                    let signed = verified.ledger_info.signed().unwrap().clone();
+                    ChunkRange::of_proof(signed, &layout, verified.proof.clone(), after, headers)
+                };
+                assert_eq!(again(after, verified.headers.clone()), Ok(sent));
+                let last = chain.newest(to, *shard);
+                assert!(again(last, vec![]).unwrap().verify(&chain.trust(), last).is_ok());
+                if let [first, rest @ ..] = &verified.headers[..] {
+                    let rest = again(first, rest.to_vec()).unwrap();
+                    assert!(rest.verify(&chain.trust(), first).is_ok());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_is_not_made_of_a_proof_of_something_else() {
+        let chain = Chain::new();
+        let after = chain.newest(0, SHARD);
+        let proof =
+            |to| ChunkProof::new(&chain.chunks(to), chain.newest(to, SHARD).clone()).unwrap();
+        let new = |to, proof, headers| {
+            let signed = chain.signed(to);
+            ChunkRange::of_proof(signed, &layout(), proof, after, headers).map(|_| ())
+        };
+        let headers = chain.headers_between(0, 9, SHARD);
+        assert_eq!(new(9, proof(9), headers.clone()), Ok(()));
+        assert_eq!(new(10, proof(9), headers.clone()), Err(RangeError::NotNewest));
+        assert_eq!(new(9, proof(10), headers.clone()), Err(RangeError::NotNewest));
+        assert_eq!(new(9, proof(9), vec![]), Err(RangeError::NotNewest));
+        let mut gap = headers;
+        gap.remove(1);
+        assert_eq!(new(9, proof(9), gap), Err(RangeError::Link(1)));
+        let many = vec![chain.newest(9, SHARD).clone(); CHUNK_RANGE_MAX + 1];
+        assert_eq!(new(9, proof(9), many), Err(RangeError::HeaderCount(CHUNK_RANGE_MAX + 1)));
     }
 
     #[test]

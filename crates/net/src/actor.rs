@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use ketch_types::{Address, Epoch, ShardId};
 use libp2p::gossipsub::{MessageAcceptance, PublishError, TopicHash};
 use libp2p::{PeerId, Swarm};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::bans::Bans;
@@ -34,6 +34,7 @@ use crate::streams::{Arrived, OpenReply};
 
 /// What the actor is to do.
 pub(crate) enum Command {
+    Room(PeerId, oneshot::Sender<Arc<Semaphore>>),
     Open(PeerId, Protocol, OpenReply),
     Connect(Contact, SearchReply),
     Search(ShardId, Epoch, SearchReply),
@@ -56,6 +57,12 @@ pub(crate) struct Started {
     pub(crate) listening: Arc<[Address]>,
 }
 
+/// The room for streams of one peer.
+pub(super) struct Room {
+    pub(super) answers: Arc<Semaphore>,
+    pub(super) asks: Arc<Semaphore>,
+}
+
 pub(crate) struct Actor {
     pub(super) swarm: Swarm<Behaviour>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -70,8 +77,8 @@ pub(crate) struct Actor {
     pub(super) contacts: Contacts,
     bans: Bans,
     answers: Arc<Semaphore>,
-    /// Who is connected, and the room for answers to it.
-    pub(super) connected: BTreeMap<PeerId, Arc<Semaphore>>,
+    /// Who is connected.
+    pub(super) connected: BTreeMap<PeerId, Room>,
     pub(super) listening: Listening,
 }
 
@@ -128,6 +135,12 @@ impl Actor {
 
     async fn command(&mut self, command: Command) {
         match command {
+            Command::Room(peer, reply) => {
+                if let Some(room) = self.connected.get(&peer) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(Arc::clone(&room.asks));
+                }
+            }
             Command::Open(peer, protocol, reply) => {
                 self.swarm.behaviour_mut().streams.open(peer, protocol, reply);
             }
@@ -235,7 +248,7 @@ impl Actor {
         let Some((of_peer, peer)) = self.connected.get(&from).zip(to_peer(&from)) else {
             return;
         };
-        let slots = slots(&self.answers, of_peer);
+        let slots = slots(&self.answers, &of_peer.answers);
         let (line, events) = (Arc::clone(&self.line), self.events.clone());
         let inbound = Inbound { peer, protocol, line, events };
         let to_self = self.to_self.clone();

@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ketch_types::{Address, PeerId};
 use libp2p::Multiaddr;
@@ -31,11 +32,11 @@ pub enum ContactError {
     Peer(Multiaddr),
 }
 
-impl Contact {
+impl FromStr for Contact {
+    type Err = ContactError;
+
     /// The contact that a text names: an address that ends with `/p2p/` and the peer's id.
-    ///
-    /// *Errors:* see [`ContactError`].
-    pub fn parse(text: &str) -> Result<Self, ContactError> {
+    fn from_str(text: &str) -> Result<Self, ContactError> {
         let whole = parse(text)?;
         let mut address = whole.clone();
         let Some(Protocol::P2p(peer)) = address.pop() else {
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn a_contact_is_an_address_and_a_peer() {
         for address in ["/ip4/192.0.2.7/tcp/7600", "/ip6/2001:db8::7/tcp/1"] {
-            let contact = Contact::parse(&format!("{address}/p2p/{ID}")).unwrap();
+            let contact = format!("{address}/p2p/{ID}").parse::<Contact>().unwrap();
             assert_eq!(peer_text(&contact.peer).as_deref(), Some(ID));
             assert_eq!(contact.addresses, [parse_address(address).unwrap()]);
             assert_eq!(address_text(&contact.addresses[0]).as_deref(), Some(address));
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_no_contact_says_why() {
-        let refused = |text: &str| Contact::parse(text).unwrap_err();
+        let refused = |text: &str| text.parse::<Contact>().unwrap_err();
         assert_eq!(refused("192.0.2.7:7600"), ContactError::NotAnAddress("192.0.2.7:7600".into()));
         assert!(matches!(refused("/ip4/192.0.2.7/tcp/7600"), ContactError::NoPeer(_)));
         for unreachable in ["/ip4/192.0.2.7/udp/7600", "/ip4/192.0.2.7", "", "/tcp/7/ip4/1.1.1.1"] {

@@ -19,9 +19,10 @@ use crate::config::Timeouts;
 use crate::error::StartError;
 use crate::limits::GOSSIP_QUEUE_MAX;
 
-/// What a message has around its content: its author, key, signature, number and topic.
-/// *Units:* bytes.
-const ENVELOPE_BYTES_MAX: usize = 1 << 10;
+/// What a message has around its content, its author, key, signature, number and topic, and as much of
+/// the next message as is read with its end: gossipsub measures all that it has read, in pieces of
+/// 8 KiB, before it decodes. *Units:* bytes.
+const ENVELOPE_BYTES_MAX: usize = 16 << 10;
 
 pub(crate) type Gossip = Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 

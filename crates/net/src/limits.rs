@@ -6,6 +6,11 @@ use std::time::Duration;
 /// with a peer, and a validator takes a few shards.
 pub(crate) const ANSWERS_PER_PEER_MAX: usize = 16;
 
+/// Streams on which one peer is asked at once; who asks for more waits for its turn here, instead of
+/// being told to come again. Too many streams of our own cost the connection, and all that is under
+/// way on it.
+pub(crate) const ASKS_PER_PEER_MAX: usize = ANSWERS_PER_PEER_MAX;
+
 /// Streams that are answered at once, of all peers: each holds a few hundred KiB.
 pub(crate) const ANSWERS_MAX: usize = 512;
 
@@ -13,7 +18,7 @@ pub(crate) const ANSWERS_MAX: usize = 512;
 pub(crate) const ANSWERS_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Streams of one connection: what is answered and what is asked, gossip, the DHT and some more.
-pub(crate) const STREAMS_PER_CONNECTION_MAX: usize = 64;
+pub(crate) const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
 /// Streams of one connection whose protocol is not agreed on yet.
 pub(crate) const NEGOTIATING_STREAMS_MAX: usize = 32;

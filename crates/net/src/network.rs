@@ -183,16 +183,21 @@ impl Network {
         protocol: Protocol,
         message: &[u8],
     ) -> Result<Reader, AnswerError> {
+        let peer = of_peer(peer).ok_or(AnswerError::NotConnected)?;
+        let (reply, room) = oneshot::channel();
+        self.command(Command::Room(peer, reply));
+        // Dropped unanswered when there is no connection.
+        let room = room.await.map_err(|_| AnswerError::NotConnected)?;
+        let slot = room.acquire_owned().await.map_err(|_| AnswerError::Closed)?;
         let mut stream = self.open(peer, protocol).await?;
         self.send(&mut stream, &stream_request(message)?).await.map_err(|error| match error {
             SendError::Stalled => AnswerError::TimedOut,
             SendError::Closed | SendError::TooLong(_) => AnswerError::Closed,
         })?;
-        Ok(Reader::of_answer(stream, Arc::clone(&self.line), protocol))
+        Ok(Reader::of_answer(stream, Arc::clone(&self.line), protocol, Some(slot)))
     }
 
-    async fn open(&self, peer: &PeerId, protocol: Protocol) -> Result<Stream, AnswerError> {
-        let peer = of_peer(peer).ok_or(AnswerError::NotConnected)?;
+    async fn open(&self, peer: libp2p::PeerId, protocol: Protocol) -> Result<Stream, AnswerError> {
         let (reply, opened) = oneshot::channel();
         self.command(Command::Open(peer, protocol, reply));
         // Dropped unanswered when the connection is closed.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use futures::AsyncReadExt as _;
 use libp2p::Stream;
 use metrics::Counter;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::config::Timeouts;
@@ -25,19 +26,26 @@ pub(crate) struct Reader {
     received: Counter,
     is_answer: bool,
     begun: bool,
+    /// Room among what the peer is asked at once.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Reader {
     /// Reads an answer.
-    pub(crate) fn of_answer(stream: Stream, line: Arc<Line>, protocol: Protocol) -> Self {
+    pub(crate) fn of_answer(
+        stream: Stream,
+        line: Arc<Line>,
+        protocol: Protocol,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         let received =
             metrics::counter!("ketch_net_received_bytes", "protocol" => protocol.label());
-        Self { stream, line, received, is_answer: true, begun: false }
+        Self { stream, line, received, is_answer: true, begun: false, _slot: slot }
     }
 
     /// Reads a request, which need not be made first.
     pub(crate) fn of_request(stream: Stream, line: Arc<Line>, protocol: Protocol) -> Self {
-        Self { is_answer: false, begun: true, ..Self::of_answer(stream, line, protocol) }
+        Self { is_answer: false, begun: true, ..Self::of_answer(stream, line, protocol, None) }
     }
 
     /// Reads so many bytes.

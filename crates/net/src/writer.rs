@@ -47,9 +47,9 @@ impl AnswerWriter {
 
     /// Waits until the reader wants no more of the answer, or has gone.
     pub async fn unwanted(&mut self) {
-        let mut byte = [0];
+        let mut bytes = [0; 4_096];
         // Nothing follows a request; whatever does is not looked at.
-        while matches!(self.stream.read(&mut byte).await, Ok(1)) {}
+        while matches!(self.stream.read(&mut bytes).await, Ok(1..)) {}
     }
 
     /// Sends what is left, and closes the stream.

@@ -1,11 +1,19 @@
+use std::error::Error;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ketch_types::ByteSize;
 
+use crate::config::{DevnetState, NodeConfig};
 use crate::genesis::GenesisFormat;
-use crate::state_tool;
+use crate::layout_file::read_layout;
+use crate::node;
+use crate::state_tool::{self, StateToolError};
+use crate::status_tool;
+use crate::testnet::{self, TestnetError, Wanted};
 
 /// Gets a validator onto its next shards before the epoch turns.
 #[derive(Parser)]
@@ -17,6 +25,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a node: a validator, a part server, or a devnet's sequencer, which holds the dev
+    /// validators' keys.
+    Node(Node),
+    /// Run a chain with validators that change shards every epoch, each node a process on loopback.
+    Testnet(Testnet),
+    /// Show how a node stands: its head, its shards, and what it took.
+    Status(Status),
     /// Look into a shard's state, or make one from a genesis file.
     #[command(subcommand)]
     State(StateCommand),
@@ -32,6 +47,78 @@ enum StateCommand {
     Parts(CutSource),
     /// Fill one new database per shard of a layout from a genesis file.
     Import(Import),
+}
+
+#[derive(Args)]
+struct Node {
+    /// The configuration; see the examples in `config/`.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// A value over the file's and the environment's, as `section.key=value`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+#[derive(Args)]
+struct Testnet {
+    /// The shard layout.
+    #[arg(long, value_name = "FILE", default_value = "shards/quartet.toml")]
+    layout: PathBuf,
+    /// How many validators share the shards.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    validators: u32,
+    /// How many nodes serve parts of all shards.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    part_servers: u32,
+    /// How many changes of epochs to see.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    epochs: u64,
+    /// The length of an epoch; 40, or a block for each 2 MiB of a shard's state, if that is more.
+    #[arg(long, value_name = "N")]
+    epoch_blocks: Option<u64>,
+    /// The time from a block to the next.
+    #[arg(long, value_name = "DURATION", default_value = "500ms")]
+    block_interval: humantime::Duration,
+    /// The size that each shard's state begins with.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    state_size: ByteSize,
+    /// A genesis file to begin with, instead of states made from the seed.
+    #[arg(long, value_name = "FILE", conflicts_with = "state_size")]
+    genesis: Option<PathBuf>,
+    /// The most that each node sends in a second.
+    #[arg(long, value_name = "SIZE")]
+    upload_limit: Option<ByteSize>,
+    /// The most that each node receives in a second.
+    #[arg(long, value_name = "SIZE")]
+    download_limit: Option<ByteSize>,
+    /// What all keys and states come from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Keep everything in this folder, which is new or empty.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// How the outcome is printed.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct Status {
+    /// Where the node's HTTP server listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7680")]
+    pub(crate) http: SocketAddr,
+    /// How the status is printed.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// For whom something is printed.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
 }
 
 /// Where the entries come from.
@@ -71,12 +158,11 @@ pub(crate) struct Import {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let Command::State(command) = Cli::parse().command;
-    let done = match command {
-        StateCommand::Root(source) => state_tool::root(&source),
-        StateCommand::Outline(source) => state_tool::outline(&source),
-        StateCommand::Parts(source) => state_tool::parts(&source),
-        StateCommand::Import(import) => state_tool::import(&import),
+    let done: Result<(), Box<dyn Error>> = match Cli::parse().command {
+        Command::Node(node) => run_node(&node),
+        Command::Testnet(testnet) => return run_testnet(&testnet),
+        Command::Status(status) => status_tool::status(&status).map_err(Into::into),
+        Command::State(command) => run_state(&command).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,5 +170,60 @@ pub fn run() -> ExitCode {
             eprintln!("ketch: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run_node(node: &Node) -> Result<(), Box<dyn Error>> {
+    let config = NodeConfig::load(&node.config, std::env::vars_os(), &node.settings)?;
+    Ok(node::run(config)?)
+}
+
+fn run_testnet(testnet: &Testnet) -> ExitCode {
+    let output = testnet.output;
+    let outcome = wanted(testnet).and_then(|wanted| testnet::run(wanted, testnet.keep.as_deref()));
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            eprintln!("ketch: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = match output {
+        Output::Table => outcome.to_string(),
+        Output::Json => serde_json::to_string(&outcome).unwrap_or_default(),
+    };
+    println!("{text}");
+    if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn wanted(testnet: &Testnet) -> Result<Wanted, TestnetError> {
+    let size = testnet.state_size.0;
+    let state = match &testnet.genesis {
+        Some(path) => DevnetState::File { path: path.clone(), format: None },
+        None => DevnetState::Generated {
+            shard_bytes: NonZeroU64::new(size).ok_or(TestnetError::NoState)?,
+        },
+    };
+    let epoch_blocks = testnet.epoch_blocks.unwrap_or_else(|| (size / (2 << 20)).max(40));
+    Ok(Wanted {
+        layout: read_layout(&testnet.layout)?,
+        validators: testnet.validators,
+        part_servers: testnet.part_servers,
+        epochs: testnet.epochs,
+        epoch_blocks,
+        block_interval: testnet.block_interval.into(),
+        state,
+        upload_limit: testnet.upload_limit,
+        download_limit: testnet.download_limit,
+        seed: testnet.seed,
+    })
+}
+
+fn run_state(command: &StateCommand) -> Result<(), StateToolError> {
+    match command {
+        StateCommand::Root(source) => state_tool::root(source),
+        StateCommand::Outline(source) => state_tool::outline(source),
+        StateCommand::Parts(source) => state_tool::parts(source),
+        StateCommand::Import(import) => state_tool::import(import),
     }
 }

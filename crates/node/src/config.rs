@@ -1,6 +1,5 @@
 //! The configuration of a node: a file, environment variables over it, flags over those.
 
-mod address;
 mod check;
 mod error;
 mod loopback;
@@ -12,7 +11,6 @@ mod written;
 use std::ffi::OsString;
 use std::path::Path;
 
-pub use address::{AddressError, AddressText, PeerAddressText};
 pub use error::{ConfigError, ConfigProblem, Origin};
 pub use loopback::{LoopbackAddress, LoopbackError};
 pub use sections::{

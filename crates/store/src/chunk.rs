@@ -51,6 +51,24 @@ impl ShardStore {
         Ok(committed.cost)
     }
 
+    /// Applies the writes of the next height whatever they lead to: the root that they lead to. Only for
+    /// whoever makes the chunks, whose roots nobody has committed to yet.
+    ///
+    /// *Errors:* as of [`commit`](Self::commit), but for the mismatch.
+    pub fn execute(
+        &self,
+        writes: &Writes,
+        next_epoch_cut: Option<u32>,
+    ) -> Result<StateRoot, StoreError> {
+        let _alone = self.change_alone()?;
+        let head = self.head().ok_or(StoreError::NoState)?;
+        let view = self.view()?;
+        let committed = commit_ahead(&view, writes)?;
+        let (height, root) = (head.height.next(), committed.root());
+        self.write_chunk(Chunk { height, writes, root, next_epoch_cut }, head, view, &committed)?;
+        Ok(root)
+    }
+
     fn write_chunk(
         &self,
         chunk: Chunk<'_>,

@@ -8,7 +8,8 @@ use crate::chunk::decode_had;
 use crate::view::records_in;
 use crate::{ShardStore, StoreError};
 
-/// The state at an epoch's start, as long as the view lives. Short-lived: it keeps old data on disk.
+/// The state at an epoch's start, whole or as far as it is there, as long as the view lives.
+/// Short-lived: it keeps old data on disk.
 pub struct EpochView {
     manifest: Arc<Manifest>,
     snapshot: Snapshot,
@@ -37,6 +38,13 @@ impl ShardStore {
             histories: state.histories.range(epoch..).map(|(_, history)| history.clone()).collect(),
             entries: self.entries.clone(),
         })
+    }
+
+    /// The state of a manifest that is being applied, of which the parts that are held can be made.
+    pub fn target(&self, manifest: Arc<Manifest>) -> EpochView {
+        // Until it is the head nothing has changed it, so it has no histories.
+        let (snapshot, entries) = (self.db.snapshot(), self.entries.clone());
+        EpochView { manifest, snapshot, histories: Vec::new(), entries }
     }
 }
 

@@ -8,12 +8,12 @@ use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, kad, ping};
 use tokio::sync::Semaphore;
 
-use super::Actor;
+use super::{Actor, Room};
 use crate::behaviour::BehaviourEvent;
 use crate::contact::{is_loopback, is_reachable, to_peer};
 use crate::event::{Delivery, Judgement, NetworkEvent};
 use crate::gossip::Gossiped;
-use crate::limits::{ADDRESSES_PER_PEER_MAX, ANSWERS_PER_PEER_MAX};
+use crate::limits::{ADDRESSES_PER_PEER_MAX, ANSWERS_PER_PEER_MAX, ASKS_PER_PEER_MAX};
 use crate::protocol::Protocol;
 
 impl Actor {
@@ -24,7 +24,10 @@ impl Actor {
                 self.established(peer_id, &endpoint).await;
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.connected.remove(&peer_id);
+                if let Some(room) = self.connected.remove(&peer_id) {
+                    // Who waits to ask it waits in vain.
+                    room.asks.close();
+                }
                 self.count_connected();
                 if let Some(peer) = to_peer(&peer_id) {
                     self.tell(NetworkEvent::Disconnected(peer)).await;
@@ -60,7 +63,9 @@ impl Actor {
         if self.connected.contains_key(&peer) {
             return;
         }
-        self.connected.insert(peer, Arc::new(Semaphore::new(ANSWERS_PER_PEER_MAX)));
+        let answers = Arc::new(Semaphore::new(ANSWERS_PER_PEER_MAX));
+        let asks = Arc::new(Semaphore::new(ASKS_PER_PEER_MAX));
+        self.connected.insert(peer, Room { answers, asks });
         self.count_connected();
         tracing::debug!(%peer, address = %endpoint.get_remote_address(), "connected");
         if let Some(peer) = to_peer(&peer) {

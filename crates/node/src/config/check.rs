@@ -6,11 +6,11 @@ use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
+use ketch_net::{Contact, parse_address};
 use ketch_types::ShardId;
 use toml::Spanned;
 
 use super::NodeConfig;
-use super::address::AddressText;
 use super::error::{ConfigError, ConfigProblem};
 use super::loopback::LoopbackAddress;
 use super::sections::{
@@ -21,8 +21,10 @@ use super::sources::Sources;
 use super::written;
 use crate::toml_size::Size;
 
-/// On every interface, since others are to reach the node. A TCP port.
-const PORT_DEFAULT: u16 = 7600;
+/// On every interface, since others are to reach the node.
+const LISTEN_DEFAULT: &str = "/ip4/0.0.0.0/tcp/7600";
+/// A devnet is to show its epochs soon.
+const BLOCK_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
 /// Half of the 1,000 peers that Ketch is designed for, and below the usual 1,024 open files.
 const CONNECTIONS_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(500).unwrap();
 /// The parts of a shard of 10 GB for two epochs, at the 70 % that lz4 leaves of them.
@@ -33,8 +35,9 @@ const BLOCK_CACHE_DEFAULT: NonZeroU64 = NonZeroU64::new(256 << 20).unwrap();
 const MEMORY_DEFAULT: NonZeroU64 = NonZeroU64::new(256 << 20).unwrap();
 /// Beside the network's port.
 const HTTP_DEFAULT: LoopbackAddress = LoopbackAddress::localhost(7680);
-/// What an operator has to know, and nothing that comes with every message.
-const FILTER_DEFAULT: &str = "info";
+/// What an operator has to know, and nothing that comes with every message: libp2p's DHT tells more
+/// of what peers send than they should be able to write into a log.
+const FILTER_DEFAULT: &str = "info,fjall=warn,libp2p=warn,lsm_tree=warn";
 
 /// The configuration that `sources` write.
 pub(super) fn config(
@@ -135,11 +138,11 @@ fn network(sources: &Sources, written: &written::Network) -> Result<NetworkSecti
     let limit = |key, size: Option<_>| size.map(|size| bytes(sources, key, size)).transpose();
     Ok(NetworkSection {
         listen: match &written.listen {
-            Some(addresses) => parse_all(sources, addresses)?,
-            None => vec![AddressText::every_interface(PORT_DEFAULT)],
+            Some(addresses) => parse_all(sources, addresses, parse_address)?,
+            None => parse_address(LISTEN_DEFAULT).into_iter().collect(),
         },
-        external: parse_all(sources, &written.external)?,
-        peers: parse_all(sources, &written.peers)?,
+        external: parse_all(sources, &written.external, parse_address)?,
+        peers: parse_all(sources, &written.peers, str::parse::<Contact>)?,
         upload_limit: limit("upload_limit", written.upload_limit.as_ref())?,
         download_limit: limit("download_limit", written.download_limit.as_ref())?,
         connections_max: connections_max.map_or(Ok(CONNECTIONS_MAX_DEFAULT), |count| {
@@ -153,19 +156,25 @@ fn devnet_section(
     sources: &Sources,
     written: &written::Devnet,
 ) -> Result<DevnetSection, ConfigError> {
-    let block_interval: humantime::Duration = parse(sources, &written.block_interval)?;
-    let block_interval = Duration::from(block_interval);
-    if block_interval.is_zero() {
-        let zero = ConfigProblem::Zero("block_interval");
-        return Err(sources.refuse(&written.block_interval, zero));
-    }
+    let block_interval = match &written.block_interval {
+        Some(text) => interval(sources, text)?,
+        None => BLOCK_INTERVAL_DEFAULT,
+    };
     Ok(DevnetSection {
         seed: written.seed,
         state: state(sources, &written.state)?,
-        validators: positive(sources, "validators", &written.validators)?,
-        epoch_blocks: positive(sources, "epoch_blocks", &written.epoch_blocks)?,
         block_interval,
+        wait_for: written.wait_for,
     })
+}
+
+fn interval(sources: &Sources, text: &Spanned<String>) -> Result<Duration, ConfigError> {
+    let interval: humantime::Duration = parse(sources, text)?;
+    let interval = Duration::from(interval);
+    if interval.is_zero() {
+        return Err(sources.refuse(text, ConfigProblem::Zero("block_interval")));
+    }
+    Ok(interval)
 }
 
 fn state(sources: &Sources, written: &Spanned<written::State>) -> Result<DevnetState, ConfigError> {
@@ -190,14 +199,17 @@ where
     text.get_ref().parse().map_err(|error: T::Err| sources.refuse(text, error))
 }
 
-fn parse_all<T: FromStr>(
+fn parse_all<T, E>(
     sources: &Sources,
     texts: &[Spanned<String>],
+    parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<Vec<T>, ConfigError>
 where
-    ConfigProblem: From<T::Err>,
+    ConfigProblem: From<E>,
 {
-    texts.iter().map(|text| parse(sources, text)).collect()
+    let one =
+        |text: &Spanned<String>| parse(text.get_ref()).map_err(|error| sources.refuse(text, error));
+    texts.iter().map(one).collect()
 }
 
 /// The size that is written for `key`, in bytes.

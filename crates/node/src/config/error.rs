@@ -2,10 +2,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use ketch_net::ContactError;
 use ketch_types::{HashError, ShardId};
 use thiserror::Error;
 
-use super::address::AddressError;
 use super::loopback::LoopbackError;
 use crate::toml_file::FilePlace;
 
@@ -62,7 +62,7 @@ pub enum ConfigProblem {
     Zero(&'static str),
     /// An address is none.
     #[error("{0}")]
-    Address(#[from] AddressError),
+    Address(#[from] ContactError),
     /// The HTTP server would not be where it has to be.
     #[error("{0}")]
     Loopback(#[from] LoopbackError),

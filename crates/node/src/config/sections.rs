@@ -3,10 +3,10 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ketch_types::{Hash, ShardId};
+use ketch_net::Contact;
+use ketch_types::{Address, Hash, ShardId};
 use serde::Deserialize;
 
-use super::address::{AddressText, PeerAddressText};
 use super::loopback::LoopbackAddress;
 use crate::genesis::GenesisFormat;
 
@@ -65,11 +65,11 @@ pub struct ChainSection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkSection {
     /// Where it listens.
-    pub listen: Vec<AddressText>,
+    pub listen: Vec<Address>,
     /// Where others reach it, if that is not where it listens.
-    pub external: Vec<AddressText>,
+    pub external: Vec<Address>,
     /// Peers that it knows from the start.
-    pub peers: Vec<PeerAddressText>,
+    pub peers: Vec<Contact>,
     /// How much it sends. *Units:* bytes per second.
     pub upload_limit: Option<NonZeroU64>,
     /// How much it receives. *Units:* bytes per second.
@@ -110,12 +110,11 @@ pub struct DevnetSection {
     pub seed: u64,
     /// What it begins with.
     pub state: DevnetState,
-    /// How many validators it has.
-    pub validators: NonZeroU32,
-    /// The length of its epochs. *Units:* blocks.
-    pub epoch_blocks: NonZeroU64,
     /// The time from a block to the next, which is not zero.
     pub block_interval: Duration,
+    /// How many peers are to be connected before the first block; as many as there are validators,
+    /// if none is said.
+    pub wait_for: Option<u32>,
 }
 
 /// What a reference chain begins with.

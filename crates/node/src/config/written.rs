@@ -107,9 +107,8 @@ pub(super) enum Shards {
 pub(super) struct Devnet {
     pub(super) seed: u64,
     pub(super) state: Spanned<State>,
-    pub(super) validators: Spanned<u32>,
-    pub(super) epoch_blocks: Spanned<u64>,
-    pub(super) block_interval: Spanned<String>,
+    pub(super) block_interval: Option<Spanned<String>>,
+    pub(super) wait_for: Option<u32>,
 }
 
 #[derive(Deserialize)]
