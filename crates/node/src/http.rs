@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::LoopbackAddress;
 use crate::metrics::Metrics;
 use crate::status::NodeStatus;
-pub(crate) use client::ask;
+pub(crate) use client::{ANSWER_TIMEOUT, ask};
 pub use client::{AskError, NotNode, ask_status};
 use connections::Connections;
 use routes::Routes;

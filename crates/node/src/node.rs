@@ -150,7 +150,18 @@ impl Base {
     }
 
     fn shards_folder(&self) -> PathBuf {
-        self.config.node.data.join("shards")
+        shards_folder(&self.config.node.data)
+    }
+
+    /// Whether the chain has not gone on since its first epoch, as far as is known here.
+    fn is_at_genesis(&self) -> bool {
+        self.book.next_end() == Epoch(0)
+    }
+
+    /// The states that the chain begins with.
+    fn genesis_states(&self, devnet: &DevnetSection) -> Result<DevnetGenesis, DevnetGenesisError> {
+        let layout = self.genesis.epochs()[0].layout().clone();
+        DevnetGenesis::new(devnet.seed, &devnet.state, layout)
     }
 
     async fn network(&self) -> Result<(Network, NetworkEvents), NodeError> {
@@ -175,17 +186,13 @@ impl Base {
         NodeStatus { role: role.to_owned(), peer, addresses, chain, ..NodeStatus::default() }
     }
 
-    /// Makes the states that the shards begin with, unless the chain has gone on since.
+    /// Makes the states that the shards begin with, where they are not there.
     fn make_genesis(
         &self,
-        devnet: &DevnetSection,
+        states: &DevnetGenesis,
         shards: &[ShardId],
     ) -> Result<(), DevnetGenesisError> {
-        if self.book.next_end() > Epoch(0) {
-            return Ok(());
-        }
-        let layout = self.genesis.epochs()[0].layout().clone();
-        let states = DevnetGenesis::new(devnet.seed, &devnet.state, layout.clone())?;
+        let layout = self.genesis.epochs()[0].layout();
         let folder = self.shards_folder();
         let roots = layout.shards().iter().zip(self.genesis.state_roots());
         for (shard, expected) in roots.filter(|(shard, _)| shards.contains(shard)) {
@@ -200,8 +207,10 @@ impl Base {
 
     /// A validator or a part server.
     async fn follow(self, tracks: Tracks, devnet: Option<&DevnetSection>) -> Result<(), NodeError> {
-        if let Some(devnet) = devnet {
-            self.make_genesis(devnet, &tracks.in_epoch(&self.genesis.epochs()[0]))?;
+        // Once the chain has gone on, what is not there is fetched.
+        if let Some(devnet) = devnet.filter(|_| self.is_at_genesis()) {
+            let shards = tracks.in_epoch(&self.genesis.epochs()[0]);
+            self.make_genesis(&self.genesis_states(devnet)?, &shards)?;
         }
         let role = if matches!(tracks, Tracks::Assigned(_)) { "validator" } else { "part-server" };
         let data = &self.config.node.data;
@@ -252,8 +261,10 @@ impl Base {
     /// The sequencer.
     async fn sequence(self, devnet: &DevnetSection) -> Result<(), NodeError> {
         let info = &self.genesis.epochs()[0];
-        let shards = info.layout().shards().to_vec();
-        self.make_genesis(devnet, &shards)?;
+        let states = self.genesis_states(devnet)?;
+        if self.is_at_genesis() {
+            self.make_genesis(&states, info.layout().shards())?;
+        }
         let producer = Producer::new(self.chain(devnet)?, self.genesis.state_roots().to_vec())?;
         if producer.genesis().chain_id() != self.genesis.chain_id() {
             return Err(NodeError::OtherSeed);
@@ -264,7 +275,7 @@ impl Base {
         for header in self.genesis.chunk_headers() {
             self.book.begin(header)?;
         }
-        let executor = self.executor(devnet)?;
+        let executor = self.executor(devnet, &states)?;
         let (network, events) = self.network().await?;
         let fixed = self.status("sequencer", &network);
         let (status, statuses) = watch::channel(Arc::new(fixed.clone()));
@@ -307,10 +318,13 @@ impl Base {
         })
     }
 
-    fn executor(&self, devnet: &DevnetSection) -> Result<Executor, NodeError> {
+    fn executor(
+        &self,
+        devnet: &DevnetSection,
+        states: &DevnetGenesis,
+    ) -> Result<Executor, NodeError> {
         let info = &self.genesis.epochs()[0];
         let layout = info.layout();
-        let states = DevnetGenesis::new(devnet.seed, &devnet.state, layout.clone())?;
         let folder = self.shards_folder();
         let executing = |shard: &ShardId| -> Result<Executing, NodeError> {
             let (shard, sample) = (*shard, states.sample(*shard)?);

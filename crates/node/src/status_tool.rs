@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::cli::{Output, Status};
 use crate::clock::wall_ms;
 use crate::figure::{ByteFigure, Known, OneLine, TimeFigure};
-use crate::http::{AskError, ask};
+use crate::http::{ANSWER_TIMEOUT, AskError, ask};
 use crate::progress::Figures;
 use crate::status::{HeadStatus, NodeStatus, ShardReport, Taken};
 use crate::table::Table;
@@ -24,7 +24,7 @@ pub(crate) enum StatusToolError {
 
 /// Prints the status of the node that the arguments name.
 pub(crate) fn status(arguments: &Status) -> Result<(), StatusToolError> {
-    let (text, status) = ask(arguments.http)?;
+    let (text, status) = ask(arguments.http, ANSWER_TIMEOUT)?;
     let mut out = io::stdout().lock();
     match arguments.output {
         // As the node tells it, with what only newer ones tell.

@@ -111,7 +111,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    /// What an error of a file or folder means.
+    pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |error| match error.kind() {
             kind if means_no_room(kind) => Self::DiskFull,
@@ -120,7 +121,7 @@ impl StoreError {
     }
 
     /// Whether the cause lies outside the database, so that opening it again may well succeed.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Locked | Self::DiskFull => true,
             Self::File { error, .. } => error.kind() == io::ErrorKind::PermissionDenied,

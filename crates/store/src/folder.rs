@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{StoreConfig, StoreError};
+use crate::StoreError;
 
 /// The file that the process holds locked which has the database open.
 const LOCK_FILE: &str = "lock";
@@ -31,26 +31,31 @@ pub(crate) fn has_database(folder: &Path) -> bool {
     folder.join(VERSION_FILE).is_file()
 }
 
-/// Makes a new database in `folder`, which must not be there or be empty.
+/// Makes a new database in `folder`, which must not be there or be empty: all of it or nothing.
 ///
-/// It is made under another name and renamed, because a database whose making was cut short does not
-/// open.
-pub(crate) fn make_database(folder: &Path, config: &StoreConfig) -> Result<(), StoreError> {
+/// It is made by `make` under another name and renamed, because a database whose making was cut short
+/// does not open. The folder above it must be there.
+///
+/// *Errors:* [`StoreError::Locked`] while another process makes it; what the disk says.
+pub fn make_whole<E: From<StoreError>>(
+    folder: &Path,
+    make: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     let unfinished = beside(folder, "new");
     check_unused(&unfinished)?;
     match fs::remove_dir_all(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(StoreError::file(&unfinished)(error));
+            return Err(StoreError::file(&unfinished)(error).into());
         }
         _ => {}
     }
-    drop(config.database(&unfinished).open()?);
+    make(&unfinished)?;
     let parent = folder.parent().filter(|parent| *parent != OsStr::new(""));
     let finish = || {
         fs::rename(&unfinished, folder)?;
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     };
-    finish().map_err(StoreError::file(folder))
+    Ok(finish().map_err(StoreError::file(folder))?)
 }
 
 /// Moves a database's folder to the first free name beside it, so that nothing is ever deleted.

@@ -36,6 +36,7 @@ pub use chunk::Chunk;
 pub use config::StoreConfig;
 pub use epoch::EpochView;
 pub use error::StoreError;
+pub use folder::make_whole;
 pub use record::Head;
 pub use sentinel::OPENINGS_MAX;
 pub use shard::{Opened, Pressure, ShardStore};

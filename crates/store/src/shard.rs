@@ -7,7 +7,7 @@ use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use ketch_trie::{Manifest, StateReader};
 use ketch_types::{Epoch, KeyRange};
 
-use crate::folder::{has_database, make_database, move_aside, plain};
+use crate::folder::{has_database, make_whole, move_aside, plain};
 use crate::marks::{MarkChange, Marks};
 use crate::record::{Head, decode_mark, decode_outline, encode_mark, encode_outline};
 use crate::sentinel::Sentinel;
@@ -78,7 +78,7 @@ impl ShardStore {
         let folder = &plain(folder)?;
         let (sentinel, moved_aside) = Sentinel::announce(folder)?;
         if !has_database(folder)
-            && let Err(error) = make_database(folder, &config)
+            && let Err(error) = make_whole(folder, |new| make_database(new, &config))
         {
             // Whatever is in the way, it is no database that does not open.
             sentinel.forget()?;
@@ -322,6 +322,11 @@ fn load_histories(
         }
     }
     Ok(histories)
+}
+
+fn make_database(folder: &Path, config: &StoreConfig) -> Result<(), StoreError> {
+    drop(config.database(folder).open()?);
+    Ok(())
 }
 
 /// Epochs in big-endian, so that their records are in order.

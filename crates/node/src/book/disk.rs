@@ -1,11 +1,11 @@
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use ketch_store::{StoreError, make_whole};
 use ketch_types::{ChainId, Height};
 
 use super::error::{BookError, Damage};
@@ -159,31 +159,15 @@ fn builder(folder: &Path) -> fjall::DatabaseBuilder<Database> {
         .worker_threads(1)
 }
 
-/// Makes a new database in `folder`, which must not be there or be empty.
-///
-/// It is made under another name and renamed, because a database whose making was cut short does not
-/// open.
+/// Makes a new database of `chain` in `folder`, which must not be there or be empty.
 fn make(folder: &Path, chain: ChainId) -> Result<(), BookError> {
-    let parent = folder.parent().filter(|parent| *parent != OsStr::new(""));
-    let parent = parent.unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(BookError::file(parent))?;
-    let mut unfinished = folder.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(BookError::file(&unfinished)(error));
-        }
-        _ => {}
+    if let Some(parent) = folder.parent().filter(|parent| *parent != OsStr::new("")) {
+        fs::create_dir_all(parent).map_err(StoreError::file(parent))?;
     }
-    let disk = Disk::open_database(&unfinished)?;
-    let mut batch = disk.batch()?;
-    batch.insert(&disk.meta, CHAIN_KEY, chain.as_bytes());
-    disk.commit_synced(batch)?;
-    drop(disk);
-    let finish = || {
-        fs::rename(&unfinished, folder)?;
-        File::open(parent)?.sync_all()
-    };
-    finish().map_err(BookError::file(folder))
+    make_whole(folder, |unfinished| {
+        let disk = Disk::open_database(unfinished)?;
+        let mut batch = disk.batch()?;
+        batch.insert(&disk.meta, CHAIN_KEY, chain.as_bytes());
+        disk.commit_synced(batch)
+    })
 }

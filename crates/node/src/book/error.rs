@@ -5,6 +5,7 @@ use ketch_ledger::{
     ChunkProofFault, DecodeError, LedgerFault, LedgerRefusal, RangeFault, RangeRefusal,
     WaypointError,
 };
+use ketch_store::StoreError;
 use ketch_types::{ChainId, Epoch, Height, ShardId};
 use thiserror::Error;
 
@@ -32,6 +33,9 @@ pub enum BookError {
     /// The database could not be read or written.
     #[error("the ledger's database failed: {0}")]
     Database(#[source] Box<fjall::Error>),
+    /// What else a database can be.
+    #[error(transparent)]
+    Store(Box<StoreError>),
     /// The database is not what a book writes.
     #[error(
         "the ledger's database is damaged: {damage}; delete {folder}: all of it is fetched again"
@@ -200,59 +204,38 @@ impl From<RangeRefusal> for TakeError {
     }
 }
 
-impl From<fjall::Error> for BookError {
-    fn from(error: fjall::Error) -> Self {
-        if matches!(error, fjall::Error::Poisoned) {
-            return Self::Stopped;
-        }
-        match io_error(&error) {
-            Some(io) if means_no_room(io.kind()) => Self::DiskFull,
-            _ => Self::Database(Box::new(error)),
+impl From<StoreError> for BookError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Locked => Self::Locked,
+            StoreError::DiskFull => Self::DiskFull,
+            StoreError::Stopped => Self::Stopped,
+            StoreError::File { path, error } => Self::File { path, error },
+            StoreError::Database(error) => Self::Database(error),
+            other => Self::Store(Box::new(other)),
         }
     }
 }
 
-impl BookError {
-    pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |error| match error.kind() {
-            kind if means_no_room(kind) => Self::DiskFull,
-            _ => Self::File { path, error },
-        }
+impl From<fjall::Error> for BookError {
+    fn from(error: fjall::Error) -> Self {
+        StoreError::from(error).into()
     }
+}
 
+impl BookError {
     /// What an error of opening the database in `folder` means: damage, unless its cause lies
     /// elsewhere.
     pub(super) fn of_opening(folder: PathBuf, error: fjall::Error) -> Self {
         if matches!(error, fjall::Error::Locked) {
             return Self::Locked;
         }
-        let passing = io_error(&error).is_some_and(|io| {
-            matches!(io.raw_os_error(), Some(EMFILE | ENFILE))
-                || io.kind() == io::ErrorKind::PermissionDenied
-        });
-        match error.into() {
-            Self::Database(error) if !passing => {
+        match StoreError::from(error) {
+            error if error.is_passing() => error.into(),
+            StoreError::Database(error) => {
                 Self::Damaged { folder, damage: Damage::Database(error) }
             }
-            other => other,
+            other => other.into(),
         }
-    }
-}
-
-/// "Too many open files" in this process and in the system, as numbered by Linux, BSD and macOS.
-const EMFILE: i32 = 24;
-const ENFILE: i32 = 23;
-
-/// A full disk, a quota, or a limit on the size of files: there is no room for what is written.
-fn means_no_room(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(kind, StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-fn io_error(error: &fjall::Error) -> Option<&io::Error> {
-    match error {
-        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => Some(error),
-        _ => None,
     }
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::status::NodeStatus;
 
 /// On loopback a node that lives answers in milliseconds, one that swaps within seconds.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A status has less than 1 KiB for each shard, and for each that was taken. *Units:* bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -57,20 +57,24 @@ pub enum NotNode {
 ///
 /// *Errors:* see [`AskError`].
 pub fn ask_status(address: SocketAddr) -> Result<NodeStatus, AskError> {
-    ask(address).map(|(_, status)| status)
+    ask(address, ANSWER_TIMEOUT).map(|(_, status)| status)
 }
 
-/// A node's status, behind the text in which it was told.
-pub(crate) fn ask(address: SocketAddr) -> Result<(String, NodeStatus), AskError> {
-    let answer = answer(address).map_err(|error| AskError::NoAnswer { address, error })?;
+/// A node's status, behind the text in which it was told, if it is told within `patience`.
+pub(crate) fn ask(
+    address: SocketAddr,
+    patience: Duration,
+) -> Result<(String, NodeStatus), AskError> {
+    let answer =
+        answer(address, patience).map_err(|error| AskError::NoAnswer { address, error })?;
     read_status(&answer).map_err(|reason| AskError::NotNode { address, reason })
 }
 
 /// All that comes back, up to one byte more than it may be.
-fn answer(address: SocketAddr) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
-    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+fn answer(address: SocketAddr, patience: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + patience;
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_write_timeout(Some(patience))?;
     // With version 1.0 the answer comes in one piece that ends with the connection.
     write!(stream, "GET /v1/status HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut answer = Vec::new();

@@ -1,4 +1,5 @@
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(crate) struct Process {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Ready {
     pub(crate) addresses: Vec<String>,
-    pub(crate) http: String,
+    pub(crate) http: SocketAddr,
 }
 
 impl Process {

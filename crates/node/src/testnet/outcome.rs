@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::figure::{ByteFigure, TimeFigure};
 use crate::status::Taken;
+use crate::table::Table;
 
 /// What came of a testnet.
 #[derive(Debug, Serialize)]
@@ -62,30 +64,36 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "epoch  validator      shard      bytes  caught up    margin  blocks  \
-             trackers  servers  catching up  in time"
-        )?;
+        let mut table = Table::new([
+            "EPOCH",
+            "VALIDATOR",
+            "SHARD",
+            "BYTES",
+            "CAUGHT UP",
+            "MARGIN",
+            "BLOCKS",
+            "TRACKERS",
+            "PART SERVERS",
+            "CATCHING UP",
+            "IN TIME",
+        ]);
         for row in &self.rows {
             let taken = &row.taken;
-            let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
-            writeln!(
-                f,
-                "{:>5}  {:<13} {:>6} {:>10} {:>10} {:>9} {:>7} {:>9} {:>8} {:>12}  {}",
-                taken.epoch,
-                row.validator,
-                taken.shard,
-                mb(taken.bytes),
-                format!("{:.1} s", taken.seconds),
-                format!("{:.1} s", taken.margin_seconds),
-                taken.margin_blocks,
-                mb(taken.bytes_from_trackers),
-                mb(taken.bytes_from_part_servers),
-                mb(taken.bytes_from_catching_up),
-                if row.is_in_time() { "yes" } else { "NO" },
-            )?;
+            table.push([
+                taken.epoch.to_string(),
+                row.validator.clone(),
+                taken.shard.to_string(),
+                ByteFigure(taken.bytes).to_string(),
+                TimeFigure(taken.seconds).to_string(),
+                TimeFigure(taken.margin_seconds).to_string(),
+                taken.margin_blocks.to_string(),
+                ByteFigure(taken.bytes_from_trackers).to_string(),
+                ByteFigure(taken.bytes_from_part_servers).to_string(),
+                ByteFigure(taken.bytes_from_catching_up).to_string(),
+                if row.is_in_time() { "yes" } else { "NO" }.to_owned(),
+            ]);
         }
+        write!(f, "{table}")?;
         for state in self.states.iter().filter(|state| !state.is_signed) {
             writeln!(f, "{}: shard {} on disk is not under a quorum", state.node, state.shard)?;
         }

@@ -1,17 +1,21 @@
 //! Looks at the nodes of a testnet while they run.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ketch_types::{Epoch, ShardId};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::child::Process;
 use super::outcome::{Outcome, StateCheck, TakenRow};
 use super::plan::Plan;
+use crate::driver::blocking;
+use crate::figure::Known;
+use crate::http::ask;
+use crate::progress::Figures;
 use crate::status::{NodeStatus, ShardReport, Taken};
+use crate::table::Table;
 
 /// How long a node may take to say how it stands; one that is paused holds nobody up.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -67,11 +71,11 @@ impl Watch {
 
     /// Asks every node how it stands, all at once.
     pub(super) async fn look(&mut self, sequencer: &Process, followers: &[Process]) {
-        if let Some(status) = status_of(&sequencer.ready.http).await {
+        if let Some(status) = status_of(sequencer.ready.http).await {
             self.sequencer = status;
         }
         let asked = followers.iter().map(|process| async {
-            (process.member.name.clone(), status_of(&process.ready.http).await)
+            (process.member.name.clone(), status_of(process.ready.http).await)
         });
         for (name, status) in futures::future::join_all(asked).await {
             let Some(status) = status else { continue };
@@ -156,25 +160,24 @@ impl Watch {
     fn table(&self) -> String {
         let epoch = self.sequencer.epoch.unwrap_or(0);
         let elapsed = self.begun.elapsed().as_secs();
-        let mut text = format!("{elapsed:>4} s  height {}  epoch {epoch}\n", self.height());
+        let mut table =
+            Table::new(["NODE", "SHARD", "PHASE", "HELD", "RATE", "ETA", "MARGIN", "VERDICT"]);
         for (name, node) in &self.nodes {
             for shard in node.shards.iter().filter(|shard| shard.deadline_height.is_some()) {
-                let percent = (shard.bytes_held.saturating_mul(100)).checked_div(shard.bytes);
-                text += &format!(
-                    "  {name:<14} shard {:<4} {:<12} {:>4} {:>10} eta {:<7} margin {:<8} {}\n",
-                    shard.shard,
-                    shard.phase,
-                    percent.map_or_else(String::new, |percent| format!("{percent} %")),
-                    format!("{:.1} MB/s", shard.bytes_per_second as f64 / 1e6),
-                    shard.eta_seconds.map_or_else(String::new, |eta| format!("{eta:.1} s")),
-                    shard
-                        .margin_seconds
-                        .map_or_else(String::new, |margin| format!("{margin:.1} s")),
-                    shard.verdict.as_deref().unwrap_or(""),
-                );
+                let Figures { percent, rate, eta, margin } = Figures::of(shard);
+                table.push([
+                    name.clone(),
+                    shard.shard.to_string(),
+                    shard.phase.clone(),
+                    percent.to_string(),
+                    rate.to_string(),
+                    eta.to_string(),
+                    margin.to_string(),
+                    Known(shard.verdict.as_deref()).to_string(),
+                ]);
             }
         }
-        text
+        format!("{elapsed:>4} s  height {}  epoch {epoch}\n{table}", self.height())
     }
 }
 
@@ -188,16 +191,6 @@ fn erased(lines: usize) -> String {
 }
 
 /// How a node stands, if it says so in time.
-async fn status_of(address: &str) -> Option<NodeStatus> {
-    let asked = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET /v1/status HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.ok()?;
-        let answer = String::from_utf8(answer).ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        serde_json::from_str(body).ok()
-    };
-    timeout(PATIENCE, asked).await.ok().flatten()
+async fn status_of(address: SocketAddr) -> Option<NodeStatus> {
+    blocking(move || ask(address, PATIENCE)).await?.ok().map(|(_, status)| status)
 }
