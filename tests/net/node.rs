@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ketch_net::{Contact, Network, NetworkConfig, NetworkEvent, NodeKey};
+use ketch_net::{Contact, Network, NetworkConfig, NetworkEvent, NodeKey, StartError};
 use ketch_types::{ChainId, PeerId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -39,8 +39,12 @@ impl Node {
     }
 
     pub(super) async fn with(number: u8, config: NetworkConfig) -> Self {
+        Self::try_with(number, config).await.unwrap()
+    }
+
+    pub(super) async fn try_with(number: u8, config: NetworkConfig) -> Result<Self, StartError> {
         let key = key(number);
-        let (network, mut from_network) = Network::start(config, &key).await.unwrap();
+        let (network, mut from_network) = Network::start(config, &key).await?;
         let (to_test, events) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(event) = from_network.next().await {
@@ -48,7 +52,7 @@ impl Node {
                 let _ = to_test.send(event);
             }
         });
-        Self { network, peer: key.peer().clone(), events }
+        Ok(Self { network, peer: key.peer().clone(), events })
     }
 
     /// A node that is to be connected to these others, and is.

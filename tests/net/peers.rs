@@ -37,15 +37,14 @@ async fn a_contact_that_comes_back_is_connected_again() {
 async fn restarted(number: u8, config: ketch_net::NetworkConfig) -> Node {
     let started = async {
         loop {
-            match Network::start(config.clone(), &key(number)).await {
-                Ok(_) => return,
+            match Node::try_with(number, config.clone()).await {
+                Ok(node) => return node,
                 Err(StartError::Listen { .. }) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
         }
     };
-    tokio::time::timeout(PATIENCE, started).await.unwrap();
-    Node::with(number, config).await
+    tokio::time::timeout(PATIENCE, started).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
