@@ -8,8 +8,9 @@ pub(crate) const ANSWERS_PER_PEER_MAX: usize = 16;
 
 /// Streams on which one peer is asked at once; who asks for more waits for its turn here, instead of
 /// being told to come again. Too many streams of our own cost the connection, and all that is under
-/// way on it.
-pub(crate) const ASKS_PER_PEER_MAX: usize = ANSWERS_PER_PEER_MAX;
+/// way on it. Half of what is answered: an answer that was read here may keep its place at the other
+/// end for a moment longer.
+pub(crate) const ASKS_PER_PEER_MAX: usize = ANSWERS_PER_PEER_MAX / 2;
 
 /// Streams that are answered at once, of all peers: each holds a few hundred KiB.
 pub(crate) const ANSWERS_MAX: usize = 512;
