@@ -2,18 +2,35 @@
 //!
 //! `cargo bench --bench catchup [-- --only CASE] [--state SIZE] [--entries N] [--rounds N]`
 //!
-//! Cases: `pieces`, `arrival`, `pregeneration`, `commit`, `comb`. Pieces that are compared take turns
-//! in one run, since a shared machine drifts; best and median of the rounds are printed, user and
-//! system CPU apart. Never a test: nothing here passes or fails.
+//! Cases: `transfer` from node to node beside `curl` and `tar`, `mix` with the devnet's own entries,
+//! `swarm` of one seed and four newcomers, `arrival` without a network, `pregeneration`, `commit`,
+//! `comb`. What is compared takes turns in one run, since a shared machine drifts; best and median of
+//! the rounds are printed, user and system CPU apart. Never a test: nothing here passes or fails.
 
 mod arrival;
 mod commit;
 mod measure;
+mod nodes;
+mod pieces;
+mod pregeneration;
+mod seed;
 mod state;
+mod stream;
+mod swarm;
+mod tools;
+mod transfer;
 
 use std::process::ExitCode;
 
+use ketch_devnet::GenesisState;
 use ketch_types::ByteSize;
+
+use arrival::Arrival;
+use measure::print_share;
+use pieces::Pieces;
+use state::{BenchState, ENTRY_BYTES};
+use tools::Tools;
+use transfer::Transfer;
 
 /// What to run, and how large.
 struct Options {
@@ -33,8 +50,14 @@ fn main() -> ExitCode {
     };
     let state = ByteSize(options.state_bytes);
     println!("state {state}, entries for commits {}, rounds {}", options.entries, options.rounds);
-    if options.runs("pieces") || options.runs("arrival") || options.runs("pregeneration") {
-        arrival::run(&options);
+    if ["transfer", "arrival", "pregeneration"].iter().any(|case| options.runs(case)) {
+        catch_up(&options);
+    }
+    if options.runs("mix") {
+        mix(&options);
+    }
+    if options.runs("swarm") {
+        swarm::run(&options);
     }
     if options.runs("commit") {
         commit::random_puts(&options);
@@ -43,6 +66,56 @@ fn main() -> ExitCode {
         commit::comb(&options);
     }
     ExitCode::SUCCESS
+}
+
+/// Everything that is measured against the pieces that it is made of, in turns.
+fn catch_up(options: &Options) {
+    let state = BenchState::new(options.state_bytes / ENTRY_BYTES);
+    let mut transfer = Transfer::new("32 + 96", state.entries());
+    let bytes = transfer.seed.bytes();
+    println!("{} parts, {} windows", state.manifest.part_count(), state.windows().len());
+    if options.runs("pregeneration") {
+        pregeneration::run(options, &state, &transfer.seed);
+    }
+    if !(options.runs("transfer") || options.runs("arrival")) {
+        return;
+    }
+    println!();
+    let (mut pieces, mut arrival) = (Pieces::new(&transfer.seed), Arrival::new(bytes));
+    let tools = options.runs("transfer").then(|| Tools::new(&transfer.seed.member.shard(), bytes));
+    let mut tools = tools.flatten();
+    for _ in 0..options.rounds {
+        pieces.round(&state, &transfer.seed);
+        if options.runs("transfer") {
+            transfer.round();
+            tools.iter_mut().for_each(Tools::round);
+        }
+        if options.runs("arrival") {
+            arrival.round(&state, &transfer.seed);
+        }
+    }
+    pieces.print();
+    if options.runs("arrival") {
+        arrival.print(pieces.bound_in_memory());
+    }
+    if options.runs("transfer") {
+        transfer.print();
+        print_share("node to node", &transfer.client, pieces.bound());
+        tools.iter().for_each(|tools| tools.print(&transfer.client));
+    }
+}
+
+/// The devnet's own mix of accounts and contracts, from node to node.
+fn mix(options: &Options) {
+    let range = nodes::layout().range_of(nodes::SHARD).expect("a shard of the layout");
+    let state = GenesisState::new(1, nodes::SHARD, &range, options.state_bytes);
+    let state = state.expect("the range has room for names");
+    println!();
+    let mut transfer = Transfer::new("devnet's mix", state.entries());
+    for _ in 0..options.rounds {
+        transfer.round();
+    }
+    transfer.print();
 }
 
 impl Options {

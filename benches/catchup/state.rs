@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ketch_trie::{Commit, Entry, Manifest, Outline, PackedPart, StateBuilder};
+use ketch_trie::{Commit, Manifest, Outline, StateBuilder};
 use ketch_types::PartIndex;
 
 /// The size of a part. *Units:* bytes.
@@ -38,20 +38,9 @@ impl BenchState {
         self.manifest.outline().top().map_or(0, |top| top.bytes)
     }
 
-    /// All parts, packed as a server would have them ready.
-    pub(crate) fn packed(&self) -> Vec<PackedPart> {
-        let mut keys = self.keys.iter();
-        let mut payload = Vec::new();
-        let parts = self.manifest.parts().iter();
-        parts
-            .map(|part| {
-                payload.clear();
-                for key in keys.by_ref().take(usize::try_from(part.entries()).expect("small")) {
-                    Entry { key, value: &value(key) }.encode(&mut payload);
-                }
-                PackedPart::pack(&payload)
-            })
-            .collect()
+    /// All entries, in key order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = ([u8; KEY_BYTES], [u8; VALUE_BYTES])> {
+        self.keys.iter().map(|key| (*key, value(key)))
     }
 
     /// The parts in windows of neighbours.
