@@ -4,6 +4,6 @@ mod answers;
 mod finding;
 mod gossip;
 mod hostile;
-mod node;
+pub(crate) mod node;
 mod peers;
 mod state;

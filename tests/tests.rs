@@ -10,11 +10,14 @@ mod commitment;
 mod coordinator;
 mod ledger;
 mod net;
+mod newcomer;
 mod node_config;
 mod node_http;
 mod reference;
 mod simulation;
 mod state_tool;
+#[allow(dead_code, reason = "the benchmark uses all of it")]
+mod still_chain;
 mod store;
 mod testnet;
 mod tidy;

@@ -10,11 +10,13 @@
 mod arrival;
 mod commit;
 mod measure;
-mod nodes;
 mod pieces;
 mod pregeneration;
 mod seed;
 mod state;
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/still_chain.rs"]
+mod still_chain;
 mod stream;
 mod swarm;
 mod tools;
@@ -28,7 +30,8 @@ use ketch_types::ByteSize;
 use arrival::Arrival;
 use measure::print_share;
 use pieces::Pieces;
-use state::{BenchState, ENTRY_BYTES};
+use state::{BenchState, ENTRY_BYTES, PART_BYTES};
+use still_chain::{SHARD, StillChain};
 use tools::Tools;
 use transfer::Transfer;
 
@@ -107,8 +110,9 @@ fn catch_up(options: &Options) {
 
 /// The devnet's own mix of accounts and contracts, from node to node.
 fn mix(options: &Options) {
-    let range = nodes::layout().range_of(nodes::SHARD).expect("a shard of the layout");
-    let state = GenesisState::new(1, nodes::SHARD, &range, options.state_bytes);
+    let range =
+        StillChain::new(PART_BYTES).layout().range_of(SHARD).expect("a shard of the layout");
+    let state = GenesisState::new(1, SHARD, &range, options.state_bytes);
     let state = state.expect("the range has room for names");
     println!();
     let mut transfer = Transfer::new("devnet's mix", state.entries());

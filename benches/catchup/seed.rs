@@ -1,16 +1,15 @@
 //! A node that has a state, with all its parts ready.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use ketch_store::{PartCache, ShardStore, StoreConfig};
+use ketch_store::{PartCache, ShardStore};
 use ketch_trie::{Manifest, PackedPart};
 use ketch_types::{Epoch, PartIndex};
 
-use crate::nodes::{BenchChain, Member, Node};
 use crate::state::PART_BYTES;
+use crate::still_chain::{Member, Process, StillChain};
 
 /// Of so many entries one is read again at the end: of 1 GiB about a thousand, all over the state.
 const PROBE_EVERY: u64 = 7_919;
@@ -27,14 +26,12 @@ impl Seed {
     /// Stores entries where a node of the chain keeps its shard, the chain's first state, and
     /// packs all parts into the node's cache.
     pub(crate) fn new<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-        chain: &BenchChain,
+        chain: &StillChain,
         limits: &str,
         entries: impl Iterator<Item = (K, V)>,
     ) -> Self {
-        let member = chain.member(1, limits);
-        fs::create_dir_all(member.shard().parent().expect("below a folder")).expect("a folder");
-        let opened = ShardStore::open(&member.shard(), StoreConfig::default());
-        let store = opened.expect("a new store").store;
+        let member = chain.part_server(1, limits);
+        let store = member.store();
         let mut probes = Vec::new();
         let entries = (0..).zip(entries).map(|(at, (key, value)): (u64, _)| {
             if at % PROBE_EVERY == 0 {
@@ -50,7 +47,7 @@ impl Seed {
     }
 
     /// Starts the node.
-    pub(crate) fn start(&self) -> Node {
+    pub(crate) fn start(&self) -> Process {
         self.member.start(&[])
     }
 

@@ -6,9 +6,10 @@ use std::net::TcpStream;
 use ketch_types::ByteSize;
 
 use crate::Options;
-use crate::nodes::{BenchChain, Node};
+use crate::measure::Usage;
 use crate::seed::Seed;
-use crate::state::{BenchState, ENTRY_BYTES};
+use crate::state::{BenchState, ENTRY_BYTES, PART_BYTES};
+use crate::still_chain::{Process, StillChain};
 
 const NEWCOMERS: u8 = 4;
 /// What each node may send in a second: lines, not processors, are what newcomers share.
@@ -21,19 +22,20 @@ pub(crate) fn run(options: &Options) {
     println!("\none seed, {NEWCOMERS} newcomers, {} each, a state of {}", rate(), ByteSize(bytes));
     let mut shares = Vec::new();
     for _ in 0..options.rounds {
-        let chain = BenchChain::new();
+        let chain = StillChain::new(PART_BYTES);
         let limits = format!("upload_limit = {UPLOAD}");
         let seed = Seed::new(&chain, &limits, state.entries());
         let server = seed.start();
-        let members = (0..NEWCOMERS).map(|number| chain.member(2 + number, &limits));
+        let members = (0..NEWCOMERS).map(|number| chain.part_server(2 + number, &limits));
         let members: Vec<_> = members.collect();
         let nodes: Vec<_> = members.iter().map(|node| node.start(&[&server.address])).collect();
-        let took: Vec<_> = nodes.iter().map(|node| node.completed() - server.started).collect();
+        let took: Vec<_> = nodes.iter().map(|node| node.completed().0 - server.started).collect();
         let first = nodes.iter().map(|node| node.started - server.started).min();
         let last = took.iter().max().copied().unwrap_or_default() - first.unwrap_or_default();
         let packed = seed.packed_bytes() as f64;
         let share = sent_bytes(&server) / packed;
-        let peak = nodes.iter().map(|node| node.usage().peak_mib).max().unwrap_or(0);
+        let peak =
+            nodes.iter().map(|node| Usage::of_process(node.id()).peak_mib).max().unwrap_or(0);
         let alone = f64::from(NEWCOMERS) * packed / UPLOAD as f64;
         let least = packed / UPLOAD as f64;
         println!(
@@ -42,7 +44,7 @@ pub(crate) fn run(options: &Options) {
             last.as_secs_f64(),
         );
         shares.push(share);
-        nodes.into_iter().for_each(Node::stop);
+        nodes.into_iter().for_each(Process::stop);
         server.stop();
     }
     shares.sort_by(f64::total_cmp);
@@ -55,7 +57,7 @@ fn rate() -> String {
 }
 
 /// The bytes of parts that a node has sent, by its own metrics.
-fn sent_bytes(node: &Node) -> f64 {
+fn sent_bytes(node: &Process) -> f64 {
     let mut stream = TcpStream::connect(&node.http).expect("the node's server");
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
     let mut metrics = String::new();

@@ -8,24 +8,24 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long a test waits for what must happen: many times what it takes on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) const CHAIN: ChainId = ChainId::new([7; 32]);
+pub(crate) const CHAIN: ChainId = ChainId::new([7; 32]);
 
 /// A node that takes part, all of whose events are kept until the test asks for them.
-pub(super) struct Node {
-    pub(super) network: Network,
-    pub(super) peer: PeerId,
+pub(crate) struct Node {
+    pub(crate) network: Network,
+    pub(crate) peer: PeerId,
     events: mpsc::UnboundedReceiver<NetworkEvent>,
 }
 
 /// The key of the node with this number.
-pub(super) fn key(number: u8) -> NodeKey {
+pub(crate) fn key(number: u8) -> NodeKey {
     NodeKey::from_secret(&mut [number; 32]).unwrap()
 }
 
 /// A node on loopback, with a port chosen by the system.
-pub(super) fn config() -> NetworkConfig {
+pub(crate) fn config() -> NetworkConfig {
     let mut config = NetworkConfig::new(CHAIN);
     config.listen = vec![ketch_net::parse_address("/ip4/127.0.0.1/tcp/0").unwrap()];
     config.timeouts.gossip_heartbeat = Duration::from_millis(100);
@@ -34,15 +34,15 @@ pub(super) fn config() -> NetworkConfig {
 }
 
 impl Node {
-    pub(super) async fn start(number: u8) -> Self {
+    pub(crate) async fn start(number: u8) -> Self {
         Self::with(number, config()).await
     }
 
-    pub(super) async fn with(number: u8, config: NetworkConfig) -> Self {
+    pub(crate) async fn with(number: u8, config: NetworkConfig) -> Self {
         Self::try_with(number, config).await.unwrap()
     }
 
-    pub(super) async fn try_with(number: u8, config: NetworkConfig) -> Result<Self, StartError> {
+    pub(crate) async fn try_with(number: u8, config: NetworkConfig) -> Result<Self, StartError> {
         let key = key(number);
         let (network, mut from_network) = Network::start(config, &key).await?;
         let (to_test, events) = mpsc::unbounded_channel();
@@ -56,7 +56,7 @@ impl Node {
     }
 
     /// A node that is to be connected to these others, and is.
-    pub(super) async fn beside(number: u8, others: &mut [&mut Node]) -> Self {
+    pub(crate) async fn beside(number: u8, others: &mut [&mut Node]) -> Self {
         let mut config = config();
         config.contacts = others.iter().map(|other| other.contact()).collect();
         let mut node = Self::with(number, config).await;
@@ -67,12 +67,12 @@ impl Node {
         node
     }
 
-    pub(super) fn contact(&self) -> Contact {
+    pub(crate) fn contact(&self) -> Contact {
         Contact { peer: self.peer.clone(), addresses: self.network.listening().to_vec() }
     }
 
     /// The first event from now on of which `pick` makes something; those before it are dropped.
-    pub(super) async fn until<T>(&mut self, mut pick: impl FnMut(NetworkEvent) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, mut pick: impl FnMut(NetworkEvent) -> Option<T>) -> T {
         let picked = async {
             loop {
                 let event = self.events.recv().await.expect("the node has left the network");
@@ -84,25 +84,30 @@ impl Node {
         timeout(PATIENCE, picked).await.expect("what must happen has not")
     }
 
+    /// What happens next, whenever that is.
+    pub(crate) async fn next(&mut self) -> NetworkEvent {
+        self.events.recv().await.expect("the node has left the network")
+    }
+
     /// What has happened so far.
-    pub(super) fn so_far(&mut self) -> Vec<NetworkEvent> {
+    pub(crate) fn so_far(&mut self) -> Vec<NetworkEvent> {
         std::iter::from_fn(|| self.events.try_recv().ok()).collect()
     }
 
-    pub(super) async fn connected(&mut self, to: &PeerId) {
+    pub(crate) async fn connected(&mut self, to: &PeerId) {
         self.until(|event| {
             matches!(event, NetworkEvent::Connected(peer) if peer == *to).then_some(())
         })
         .await;
     }
 
-    pub(super) async fn disconnected(&mut self, from: &PeerId) {
+    pub(crate) async fn disconnected(&mut self, from: &PeerId) {
         let is_it = |event| matches!(event, NetworkEvent::Disconnected(peer) if peer == *from);
         self.until(|event| is_it(event).then_some(())).await;
     }
 
     /// The next question of a peer.
-    pub(super) async fn asked(&mut self) -> (PeerId, ketch_net::Question) {
+    pub(crate) async fn asked(&mut self) -> (PeerId, ketch_net::Question) {
         self.until(|event| match event {
             NetworkEvent::Asked { peer, question } => Some((peer, question)),
             _ => None,

@@ -1,9 +1,12 @@
 //! Chains on which every validator takes its shards in time.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
-use super::run::{Testnet, assert_good};
+use ketch_store::{ShardStore, StoreConfig};
+
+use super::run::{Testnet, assert_good, until};
 
 /// Epochs that are long enough for a busy machine.
 const SMALL: [&str; 4] = ["--state-size", "2MiB", "--epoch-blocks", "24"];
@@ -30,6 +33,32 @@ fn validators_that_change_shards_every_epoch_are_all_in_time() {
         outcome.states.iter().map(|state| (&state.node, state.shard)).collect();
     // Four validators with a shard each and one to come, and a server with all four.
     assert!(names.len() >= 8, "{names:?}");
+}
+
+#[test]
+fn a_false_state_on_a_disk_fails_the_run() {
+    // Slow blocks: there are seconds between the epoch's first one and the end.
+    let blocks = ["--epochs", "1", "--epoch-blocks", "12", "--block-interval", "1500ms"];
+    let testnet = Testnet::start(&[&["--state-size", "2MiB"], &blocks[..]].concat());
+    testnet.until_logged("validator-1", "in time");
+    // The node has other files open; what is in their place now is hashed at the end.
+    let taken = testnet.folder().join("validator-1/data/shards/shard-1");
+    let other = taken.with_file_name("other");
+    let store = ShardStore::open(&other, StoreConfig::default()).unwrap().store;
+    store.import([(b"key", b"false")], 1 << 20).unwrap();
+    drop(store);
+    fs::rename(&taken, taken.with_file_name("true")).unwrap();
+    until(|| {
+        // The node may begin a file there.
+        let _ = fs::remove_dir_all(&taken);
+        fs::rename(&other, &taken).ok()
+    });
+    let (outcome, success) = testnet.outcome();
+    assert!(!success);
+    assert!(outcome.rows.iter().all(|row| row.in_time));
+    let unsigned = outcome.states.iter().filter(|state| !state.is_signed);
+    let unsigned: Vec<_> = unsigned.map(|state| (state.node.as_str(), state.shard)).collect();
+    assert_eq!(unsigned, [("validator-1", 1)]);
 }
 
 #[test]
@@ -63,7 +92,7 @@ fn a_hundred_shards_are_taken_too() {
 fn published_genesis_files_are_where_a_chain_can_begin() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     for (file, layout) in [("ethereum", "quartet"), ("near", "near-mainnet")] {
-        let files = std::fs::read_dir(&data).into_iter().flatten().flatten();
+        let files = fs::read_dir(&data).into_iter().flatten().flatten();
         let mut paths = files.map(|entry| entry.path());
         let of_chain = |path: &std::path::PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
