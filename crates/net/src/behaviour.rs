@@ -16,11 +16,12 @@ use crate::limits::{
 };
 use crate::prefix_limits::PrefixLimits;
 use crate::protocol::Protocols;
+use crate::quic;
 use crate::streams::Streams;
 
 /// How often an unused connection is tried, and how long that may take: a peer that is silent for
 /// both is gone, whatever its socket says.
-const PING_INTERVAL: Duration = Duration::from_secs(15);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// All that a connection is asked about, in this order: who may not be here is turned away first.
 #[derive(NetworkBehaviour)]
@@ -35,7 +36,7 @@ pub(crate) struct Behaviour {
     pub(crate) ping: ping::Behaviour,
 }
 
-/// The swarm of a node: TCP, noise and yamux around the behaviours.
+/// The swarm of a node: TCP with noise and yamux, and QUIC, around the behaviours.
 pub(crate) fn swarm(
     config: &NetworkConfig,
     keypair: &Keypair,
@@ -44,11 +45,13 @@ pub(crate) fn swarm(
 ) -> Result<Swarm<Behaviour>, StartError> {
     let refused = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
     let behaviour = behaviour(config, keypair, protocols, topics)?;
-    let idle = config.timeouts.idle;
+    let (idle, connect) = (config.timeouts.idle, config.timeouts.connect);
     let swarm = SwarmBuilder::with_existing_identity(keypair.clone())
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, multiplexer)
         .map_err(|error| refused(&error))?
+        .with_other_transport(|keypair| quic::transport(keypair, connect))
+        .map_err(|never| match never {})?
         .with_behaviour(|_| behaviour)
         .map_err(|error| refused(&error))?
         .with_swarm_config(|swarm| {
@@ -56,7 +59,7 @@ pub(crate) fn swarm(
                 .with_idle_connection_timeout(idle)
                 .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX)
         })
-        .with_connection_timeout(config.timeouts.connect)
+        .with_connection_timeout(connect)
         .build();
     Ok(swarm)
 }

@@ -22,7 +22,7 @@ pub enum ContactError {
     #[error("{0:?} is not an address such as /ip4/192.0.2.7/tcp/7600")]
     NotAnAddress(String),
     /// No transport of ours reaches it.
-    #[error("{0} is no address of a transport that is spoken here: TCP over IPv4 or IPv6")]
+    #[error("{0} is no address of a transport that is spoken here: TCP or QUIC over IPv4 or IPv6")]
     Transport(Multiaddr),
     /// It does not end with the peer's id.
     #[error("{0} does not end with the peer's id, as in /ip4/192.0.2.7/tcp/7600/p2p/12D3KooW…")]
@@ -101,7 +101,24 @@ pub(crate) fn of_address(address: &Address) -> Option<Multiaddr> {
 pub(crate) fn is_reachable(address: &Multiaddr) -> bool {
     let mut parts = address.iter();
     let ip = matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)));
-    ip && matches!(parts.next(), Some(Protocol::Tcp(_))) && parts.next().is_none()
+    let transport = match parts.next() {
+        Some(Protocol::Tcp(_)) => true,
+        Some(Protocol::Udp(_)) => matches!(parts.next(), Some(Protocol::QuicV1)),
+        _ => false,
+    };
+    ip && transport && parts.next().is_none()
+}
+
+/// As many of a peer's addresses as are kept. Neither of its transports has room only if the other
+/// leaves it: a machine of many addresses is reached by TCP and, where that fails, by QUIC.
+pub(crate) fn kept(addresses: impl IntoIterator<Item = Multiaddr>, max: usize) -> Vec<Multiaddr> {
+    let (quic, others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_quic);
+    let others_max = max.saturating_sub(quic.len().min(max / 2));
+    others.into_iter().take(others_max).chain(quic).take(max).collect()
+}
+
+fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::QuicV1))
 }
 
 /// The IP that an address begins with; an IPv4 address that a socket of both families names as one
@@ -127,7 +144,12 @@ mod tests {
 
     #[test]
     fn a_contact_is_an_address_and_a_peer() {
-        for address in ["/ip4/192.0.2.7/tcp/7600", "/ip6/2001:db8::7/tcp/1"] {
+        for address in [
+            "/ip4/192.0.2.7/tcp/7600",
+            "/ip6/2001:db8::7/tcp/1",
+            "/ip4/192.0.2.7/udp/7600/quic-v1",
+            "/ip6/2001:db8::7/udp/1/quic-v1",
+        ] {
             let contact = format!("{address}/p2p/{ID}").parse::<Contact>().unwrap();
             assert_eq!(peer_text(&contact.peer).as_deref(), Some(ID));
             assert_eq!(contact.addresses, [parse_address(address).unwrap()]);
@@ -140,13 +162,39 @@ mod tests {
         let refused = |text: &str| text.parse::<Contact>().unwrap_err();
         assert_eq!(refused("192.0.2.7:7600"), ContactError::NotAnAddress("192.0.2.7:7600".into()));
         assert!(matches!(refused("/ip4/192.0.2.7/tcp/7600"), ContactError::NoPeer(_)));
-        for unreachable in ["/ip4/192.0.2.7/udp/7600", "/ip4/192.0.2.7", "", "/tcp/7/ip4/1.1.1.1"] {
+        for unreachable in [
+            "/ip4/192.0.2.7/udp/7600",
+            "/ip4/192.0.2.7/udp/7600/quic",
+            "/ip4/192.0.2.7/tcp/7600/quic-v1",
+            "/ip4/192.0.2.7/quic-v1",
+            "/ip4/192.0.2.7/udp/7600/quic-v1/webtransport",
+            "/ip4/192.0.2.7/tcp/7600/ws",
+            "/dns4/node.example/tcp/7600",
+            "/dns4/node.example/udp/7600/quic-v1",
+            "/ip4/192.0.2.7",
+            "",
+            "/tcp/7/ip4/1.1.1.1",
+            "/udp/7/quic-v1/ip4/1.1.1.1",
+        ] {
             let text = format!("{unreachable}/p2p/{ID}");
             assert!(matches!(refused(&text), ContactError::Transport(_)), "{text}");
         }
         let named = parse_address(&format!("/ip4/192.0.2.7/tcp/7600/p2p/{ID}"));
         assert!(matches!(named, Err(ContactError::Peer(_))));
         assert!(matches!(parse_address("/memory/7"), Err(ContactError::Transport(_))));
+    }
+
+    #[test]
+    fn of_many_addresses_some_of_both_transports_are_kept() {
+        let tcp = |port| format!("/ip4/192.0.2.7/tcp/{port}").parse::<Multiaddr>().unwrap();
+        let quic =
+            |port| format!("/ip4/192.0.2.7/udp/{port}/quic-v1").parse::<Multiaddr>().unwrap();
+        let many = || (1..9).map(quic).chain((1..9).map(tcp));
+        assert_eq!(kept(many(), 4), [tcp(1), tcp(2), quic(1), quic(2)]);
+        assert_eq!(kept(many().skip(7), 4), [tcp(1), tcp(2), tcp(3), quic(8)]);
+        assert_eq!(kept(many().take(9), 4), [tcp(1), quic(1), quic(2), quic(3)]);
+        assert_eq!(kept(many().take(8), 4), [quic(1), quic(2), quic(3), quic(4)]);
+        assert_eq!(kept(many().skip(8), 4), [tcp(1), tcp(2), tcp(3), tcp(4)]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Peers, over libp2p: finding them, telling them, asking and answering them, banning them.
 //!
-//! [`Network`] is a handle to one task that owns a swarm: TCP with noise and yamux, a Kademlia of the
-//! chain's own, gossip, and four protocols on streams. What happens comes as [`NetworkEvent`]s, in
-//! order: nobody asks before it is connected. A question of a peer comes decoded, with the writer of
-//! its answer; an answer of a peer comes frame by frame, each checked against what was asked.
+//! [`Network`] is a handle to one task that owns a swarm: TCP with noise and yamux, QUIC beside it, a
+//! Kademlia of the chain's own, gossip, and four protocols on streams. What happens comes as
+//! [`NetworkEvent`]s, in order: nobody asks before it is connected. A question of a peer comes decoded,
+//! with the writer of its answer; an answer of a peer comes frame by frame, each checked against what
+//! was asked.
 //!
 //! What is *not* here: any trust. Ledger objects are opaque, gossip is judged by the driver, and a
 //! part's content is checked by whoever asked for it. Nor is any decision: whom to ask, and what to
@@ -33,6 +34,7 @@ mod parts_stream;
 mod prefix_limits;
 mod protocol;
 mod provider_store;
+mod quic;
 mod rates;
 mod reader;
 mod search;

@@ -18,8 +18,17 @@ pub(crate) const ANSWERS_MAX: usize = 512;
 /// What a peer that asks for more than that is told to wait: about one part on a slow line.
 pub(crate) const ANSWERS_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Streams of one connection: what is answered and what is asked, gossip, the DHT and some more.
+/// Streams of one connection: what is answered and what is asked, gossip, the DHT and some more. With
+/// yamux both ends' streams together, with QUIC those of each end.
 pub(crate) const STREAMS_PER_CONNECTION_MAX: usize = 128;
+
+/// Bytes of one QUIC stream that may come before they are read: a part, and what a line of 1 Gbit/s
+/// carries in 32 ms. *Units:* bytes.
+pub(crate) const QUIC_STREAM_BYTES_MAX: u32 = 4 << 20;
+
+/// The same of all streams of one QUIC connection: whoever sends and is not read takes no more, however
+/// many streams it opens. A quarter of what yamux lets in. *Units:* bytes.
+pub(crate) const QUIC_CONNECTION_BYTES_MAX: u32 = 2 * QUIC_STREAM_BYTES_MAX;
 
 /// Streams of one connection whose protocol is not agreed on yet.
 pub(crate) const NEGOTIATING_STREAMS_MAX: usize = 32;

@@ -9,6 +9,8 @@ use libp2p::kad::{K_VALUE, KBucketKey, ProviderRecord, Record, RecordKey};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
+use crate::contact::kept;
+
 /// The most remote providers of a key: kad's K, since a reply names no more.
 ///
 /// Kad's readers refuse replies over 16 KiB, unless they are told otherwise. A provider takes 524 bytes for its addresses, with a tag
@@ -128,10 +130,10 @@ impl ProviderStore {
         let latest = now + self.ttl;
         record.expires = Some(record.expires.map_or(latest, |expires| expires.min(latest)));
         let provider = record.provider;
-        record.addresses.retain(|address| {
+        let useful = std::mem::take(&mut record.addresses).into_iter().filter(|address| {
             address.len() <= ADDRESS_BYTES_MAX && !names_another(address, provider)
         });
-        record.addresses.truncate(ADDRESSES_MAX);
+        record.addresses = kept(useful, ADDRESSES_MAX);
         record.addresses.shrink_to_fit();
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::{Actor, Room};
 use crate::behaviour::BehaviourEvent;
-use crate::contact::{is_loopback, is_reachable, to_peer};
+use crate::contact::{is_loopback, is_reachable, kept, to_peer};
 use crate::event::{Delivery, Judgement, NetworkEvent};
 use crate::gossip::Gossiped;
 use crate::limits::{ADDRESSES_PER_PEER_MAX, ANSWERS_PER_PEER_MAX, ASKS_PER_PEER_MAX};
@@ -150,7 +150,7 @@ impl Actor {
         let is_useful =
             |address: &Multiaddr| is_reachable(address) && (on_loopback || !is_loopback(address));
         let useful = info.listen_addrs.into_iter().filter(is_useful);
-        for address in useful.take(ADDRESSES_PER_PEER_MAX) {
+        for address in kept(useful, ADDRESSES_PER_PEER_MAX) {
             kad.add_address(&peer, address);
         }
     }
