@@ -6,4 +6,5 @@ mod gossip;
 mod hostile;
 pub(crate) mod node;
 mod peers;
+mod quic;
 mod state;

@@ -114,7 +114,7 @@ async fn send_part(
 }
 
 /// Asks for parts of a state; the stream, and the server's side of it.
-async fn parts(
+pub(super) async fn parts(
     client: &Node,
     server: &mut Node,
     state: &State,
@@ -132,7 +132,7 @@ async fn parts(
 }
 
 /// Sends every part that is wanted, the last one first, and the end.
-async fn serve(mut answer: AnswerWriter, state: &State, wanted: &PartSet) {
+pub(super) async fn serve(mut answer: AnswerWriter, state: &State, wanted: &PartSet) {
     let mut order: Vec<_> = wanted.iter().collect();
     order.reverse();
     for index in order {
@@ -143,7 +143,7 @@ async fn serve(mut answer: AnswerWriter, state: &State, wanted: &PartSet) {
 }
 
 /// Reads parts up to the end, and verifies them.
-async fn take(stream: &mut PartsStream, state: &State) -> (PartSet, PartsEnd) {
+pub(super) async fn take(stream: &mut PartsStream, state: &State) -> (PartSet, PartsEnd) {
     let mut taken = PartSet::empty(state.manifest.part_count());
     loop {
         match stream.next().await.unwrap() {

@@ -7,17 +7,17 @@ use ketch_types::{Epoch, ShardId};
 
 use super::node::{Node, PATIENCE, config, key};
 
-const SHARD: ShardId = ShardId(5);
-const EPOCH: Epoch = Epoch(3);
+pub(super) const SHARD: ShardId = ShardId(5);
+pub(super) const EPOCH: Epoch = Epoch(3);
 
-fn know(nodes: &[&Node]) {
+pub(super) fn know(nodes: &[&Node]) {
     for node in nodes {
         node.network.set_epochs(BTreeSet::from([(SHARD, EPOCH), (SHARD, Epoch(4))]));
     }
 }
 
 /// Searches until somebody is found: a record takes a moment to be entered.
-async fn found(node: &Node, shard: ShardId, epoch: Epoch) -> Vec<ketch_types::PeerId> {
+pub(super) async fn found(node: &Node, shard: ShardId, epoch: Epoch) -> Vec<ketch_types::PeerId> {
     let search = async {
         loop {
             let found = node.network.search(shard, epoch).await;

@@ -5,6 +5,7 @@ mod bytes;
 mod connections;
 mod dht;
 mod gossip;
+mod quic;
 mod raw;
 mod requests;
 mod streams;

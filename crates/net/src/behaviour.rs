@@ -14,6 +14,7 @@ use crate::limits::{
     CONNECTIONS_PER_PEER_MAX, NEGOTIATING_STREAMS_MAX, PENDING_CONNECTIONS_MAX,
     STREAMS_PER_CONNECTION_MAX,
 };
+use crate::pending_limits::PendingLimits;
 use crate::prefix_limits::PrefixLimits;
 use crate::protocol::Protocols;
 use crate::quic;
@@ -28,6 +29,7 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(15);
 pub(crate) struct Behaviour {
     pub(crate) banned: allow_block_list::Behaviour<BlockedPeers>,
     pub(crate) limits: connection_limits::Behaviour,
+    pub(crate) pending: PendingLimits,
     pub(crate) prefixes: PrefixLimits,
     pub(crate) streams: Streams,
     pub(crate) kad: Kad,
@@ -77,7 +79,6 @@ fn behaviour(
     topics: &Topics,
 ) -> Result<Behaviour, StartError> {
     let connections = ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_CONNECTIONS_MAX))
         .with_max_pending_outgoing(Some(PENDING_CONNECTIONS_MAX))
         .with_max_established(Some(config.connections_max))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
@@ -90,6 +91,7 @@ fn behaviour(
     Ok(Behaviour {
         banned: allow_block_list::Behaviour::default(),
         limits: connection_limits::Behaviour::new(connections),
+        pending: PendingLimits::new(PENDING_CONNECTIONS_MAX as usize),
         prefixes: PrefixLimits::new(config.connections_per_prefix_max as usize),
         streams: Streams::new(protocols.clone(), config.timeouts.connect),
         kad: kad(config, keypair.public().to_peer_id()),

@@ -117,7 +117,8 @@ pub(crate) fn kept(addresses: impl IntoIterator<Item = Multiaddr>, max: usize) -
     others.into_iter().take(others_max).chain(quic).take(max).collect()
 }
 
-fn is_quic(address: &Multiaddr) -> bool {
+/// Whether an address is of QUIC.
+pub(crate) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::QuicV1))
 }
 

@@ -31,6 +31,7 @@ mod node_key;
 mod outline_stream;
 mod outputs_stream;
 mod parts_stream;
+mod pending_limits;
 mod prefix_limits;
 mod protocol;
 mod provider_store;

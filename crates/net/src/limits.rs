@@ -36,7 +36,8 @@ pub(crate) const NEGOTIATING_STREAMS_MAX: usize = 32;
 /// Connections of one peer: both ends may dial at the same moment.
 pub(crate) const CONNECTIONS_PER_PEER_MAX: u32 = 2;
 
-/// Connections that are being set up, each way: a handshake takes a millisecond of CPU time.
+/// Connections that are being set up: ours, and those of others over each transport. A handshake takes
+/// a millisecond of CPU time.
 pub(crate) const PENDING_CONNECTIONS_MAX: u32 = 64;
 
 /// Addresses of one peer that are remembered: all transports over IPv4 and IPv6.

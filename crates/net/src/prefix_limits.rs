@@ -13,7 +13,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use thiserror::Error;
 
-use crate::contact::ip_of;
+use crate::contact::{ip_of, is_quic};
 
 /// How much of an IPv4 address is counted as one: the smallest range that is routed on its own, and so
 /// the least that somebody has who has more than single addresses.
@@ -35,7 +35,9 @@ pub(crate) struct PrefixLimits {
     established_max: usize,
     /// In both directions.
     established: HashMap<ConnectionId, Prefix>,
-    pending_inbound: HashMap<ConnectionId, Prefix>,
+    /// Those over TCP and those over QUIC, of which nobody has shown yet that they come from there:
+    /// who makes addresses up takes no room from a network's TCP.
+    pending_inbound: [HashMap<ConnectionId, Prefix>; 2],
 }
 
 /// Why a connection was refused: there are as many from its network as there may be.
@@ -64,9 +66,24 @@ impl PrefixLimits {
         check(&self.established, prefix, self.established_max, PrefixFull::Established)
     }
 
-    fn check_pending_inbound(&self, prefix: Prefix) -> Result<(), ConnectionDenied> {
+    fn begin_inbound(
+        &mut self,
+        id: ConnectionId,
+        prefix: Prefix,
+        over_quic: bool,
+    ) -> Result<(), ConnectionDenied> {
         let pending_max = (self.established_max / PENDING_INBOUND_SHARE).max(1);
-        check(&self.pending_inbound, prefix, pending_max, PrefixFull::PendingInbound)
+        let [tcp, quic] = &mut self.pending_inbound;
+        let pending = if over_quic { quic } else { tcp };
+        check(pending, prefix, pending_max, PrefixFull::PendingInbound)?;
+        pending.insert(id, prefix);
+        Ok(())
+    }
+
+    fn end_inbound(&mut self, id: ConnectionId) {
+        self.pending_inbound.iter_mut().for_each(|pending| {
+            pending.remove(&id);
+        });
     }
 }
 
@@ -83,9 +100,7 @@ impl NetworkBehaviour for PrefixLimits {
         let Some(prefix) = Prefix::of(remote) else { return Ok(()) };
         // Whoever would be refused once established is refused before the handshake, which costs most.
         self.check_established(prefix)?;
-        self.check_pending_inbound(prefix)?;
-        self.pending_inbound.insert(id, prefix);
-        Ok(())
+        self.begin_inbound(id, prefix, is_quic(remote))
     }
 
     fn handle_established_inbound_connection(
@@ -95,7 +110,7 @@ impl NetworkBehaviour for PrefixLimits {
         _local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.pending_inbound.remove(&id);
+        self.end_inbound(id);
         if let Some(prefix) = Prefix::of(remote) {
             self.check_established(prefix)?;
         }
@@ -129,7 +144,7 @@ impl NetworkBehaviour for PrefixLimits {
                 self.established.remove(&closed.connection_id);
             }
             FromSwarm::ListenFailure(failure) => {
-                self.pending_inbound.remove(&failure.connection_id);
+                self.end_inbound(failure.connection_id);
             }
             _ => {}
         }
@@ -201,8 +216,12 @@ mod tests {
 
     const HOST: &str = "/ip4/203.0.113.1";
 
+    const HOST_OVER_QUIC: &str = "/ip4/203.0.113.2/udp/4001/quic-v1";
+
+    /// An address, of TCP if nothing else is said.
     fn at(host: &str) -> Multiaddr {
-        format!("{host}/tcp/4001").parse().unwrap()
+        let whole = if host.ends_with("/quic-v1") { host } else { &format!("{host}/tcp/4001") };
+        whole.parse().unwrap()
     }
 
     /// What the swarm does, one method for each thing that happens to a connection.
@@ -268,7 +287,7 @@ mod tests {
         }
 
         fn is_at_rest(&self) -> bool {
-            self.established.is_empty() && self.pending_inbound.is_empty()
+            self.established.is_empty() && self.pending_inbound.iter().all(HashMap::is_empty)
         }
     }
 
@@ -318,6 +337,31 @@ mod tests {
             limits.fail(id);
         }
         assert!(limits.is_at_rest());
+    }
+
+    #[test]
+    fn tcp_and_quic_are_counted_apart_until_established_and_together_then() {
+        let mut limits = PrefixLimits::new(ESTABLISHED_MAX);
+        for id in 0..PENDING_INBOUND_MAX {
+            limits.begin(id, HOST_OVER_QUIC).unwrap();
+        }
+        let refused = limits.begin(100, HOST_OVER_QUIC).unwrap_err();
+        assert!(matches!(refused, PrefixFull::PendingInbound(_)));
+        for id in 200..200 + PENDING_INBOUND_MAX {
+            limits.begin(id, HOST).unwrap();
+        }
+        limits.begin(100, HOST).unwrap_err();
+        for id in (0..PENDING_INBOUND_MAX).chain(200..200 + PENDING_INBOUND_MAX) {
+            limits.fail(id);
+        }
+        assert!(limits.is_at_rest());
+        for id in 0..ESTABLISHED_MAX {
+            limits.accept(id, if id % 2 == 0 { HOST } else { HOST_OVER_QUIC }).unwrap();
+        }
+        for host in [HOST, HOST_OVER_QUIC] {
+            let refused = limits.begin(100, host).unwrap_err();
+            assert!(matches!(refused, PrefixFull::Established(_)));
+        }
     }
 
     #[test]

@@ -12,9 +12,7 @@ use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, quic};
 
 use crate::behaviour::PING_INTERVAL;
-use crate::limits::{
-    QUIC_CONNECTION_BYTES_MAX, QUIC_STREAM_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
-};
+use crate::limits::{QUIC_CONNECTION_BYTES_MAX, QUIC_STREAM_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
 
 /// How much later QUIC is dialed than TCP.
 ///

@@ -18,6 +18,10 @@ use tokio::time::timeout;
 use super::{CONTROL, MESHSUB, OUTLINE, OUTPUTS, PARTS};
 use crate::net::node::{Node, PATIENCE, key};
 
+/// A port of loopback that the system chooses.
+pub(super) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(super) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
 /// What a peer that can be asked for everything, and listens to gossip, speaks.
 pub(super) const ALL: [&str; 5] = [CONTROL, OUTLINE, PARTS, OUTPUTS, MESHSUB];
 
@@ -32,6 +36,8 @@ pub(super) struct Raw {
     contacts: UnboundedReceiver<Contact>,
     accepted: BTreeMap<&'static str, UnboundedReceiver<Stream>>,
     remote: Option<libp2p::PeerId>,
+    /// The other end's address, as it is seen from here.
+    pub(super) remote_address: Option<Multiaddr>,
     swarm: AbortHandle,
 }
 
@@ -46,7 +52,7 @@ struct Behaviour {
 #[derive(Debug)]
 enum Contact {
     Listening(Multiaddr),
-    Opened(libp2p::PeerId),
+    Opened(libp2p::PeerId, Multiaddr),
     Failed,
     /// A connection is closed, and there are others.
     OneClosed,
@@ -66,7 +72,7 @@ impl Raw {
         let mut swarm = swarm(keypair.clone());
         let mut control = swarm.behaviour().streams.new_control();
         let accepted = speaks.iter().map(|name| (*name, accept(&mut control, name))).collect();
-        let (dials, mut to_dial) = unbounded_channel();
+        let (dials, mut to_dial) = unbounded_channel::<Multiaddr>();
         let (to_test, contacts) = unbounded_channel();
         let running = tokio::spawn(async move {
             loop {
@@ -79,7 +85,7 @@ impl Raw {
                     }
                     Some(address) = to_dial.recv() => {
                         // Port 0 is not dialed, but listened on.
-                        if address == anywhere() {
+                        if [TCP, QUIC].contains(&address.to_string().as_str()) {
                             swarm.listen_on(address).unwrap();
                         } else {
                             swarm.dial(address).unwrap();
@@ -89,8 +95,18 @@ impl Raw {
             }
         });
         let peer = key(number).peer().clone();
-        let (remote, address, swarm) = (None, None, running.abort_handle());
-        Self { peer, keypair, address, control, dials, contacts, accepted, remote, swarm }
+        Self {
+            peer,
+            keypair,
+            address: None,
+            control,
+            dials,
+            contacts,
+            accepted,
+            remote: None,
+            remote_address: None,
+            swarm: running.abort_handle(),
+        }
     }
 
     /// A peer that speaks everything, connected to `node`.
@@ -111,7 +127,7 @@ impl Raw {
         let address = ketch_net::address_text(&node.network.listening()[0]).unwrap();
         self.dials.send(address.parse().unwrap()).unwrap();
         match self.contact().await {
-            Contact::Opened(remote) => self.remote = Some(remote),
+            Contact::Opened(remote, address) => self.is_connected(remote, address),
             Contact::Failed => return false,
             other => panic!("{other:?}"),
         }
@@ -120,7 +136,12 @@ impl Raw {
 
     /// Waits for an address to listen on.
     pub(super) async fn listen(&mut self) -> Multiaddr {
-        self.dials.send(anywhere()).unwrap();
+        self.listen_on(TCP).await
+    }
+
+    /// The same, over [`TCP`] or over [`QUIC`].
+    pub(super) async fn listen_on(&mut self, anywhere: &str) -> Multiaddr {
+        self.dials.send(anywhere.parse().unwrap()).unwrap();
         let Contact::Listening(address) = self.contact().await else {
             panic!("something else than listening");
         };
@@ -130,10 +151,14 @@ impl Raw {
 
     /// Waits for the other end to have connected.
     pub(super) async fn dialed(&mut self) {
-        let Contact::Opened(remote) = self.contact().await else {
+        let Contact::Opened(remote, address) = self.contact().await else {
             panic!("something else than a connection");
         };
-        self.remote = Some(remote);
+        self.is_connected(remote, address);
+    }
+
+    fn is_connected(&mut self, remote: libp2p::PeerId, address: Multiaddr) {
+        (self.remote, self.remote_address) = (Some(remote), Some(address));
     }
 
     /// Waits for the end of one of several connections.
@@ -224,10 +249,6 @@ pub(super) fn keypair(number: u8) -> Keypair {
     Keypair::ed25519_from_bytes([number; 32]).unwrap()
 }
 
-fn anywhere() -> Multiaddr {
-    "/ip4/127.0.0.1/tcp/0".parse().unwrap()
-}
-
 fn swarm(keypair: Keypair) -> Swarm<Behaviour> {
     let behaviour = |key: &Keypair| Behaviour {
         streams: libp2p_stream::Behaviour::new(),
@@ -238,6 +259,7 @@ fn swarm(keypair: Keypair) -> Swarm<Behaviour> {
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
+        .with_quic()
         .with_behaviour(behaviour)
         .unwrap()
         // Whether a connection is kept is the node's affair.
@@ -261,7 +283,9 @@ fn accept(control: &mut Control, name: &'static str) -> UnboundedReceiver<Stream
 fn contact(event: SwarmEvent<BehaviourEvent>) -> Option<Contact> {
     match event {
         SwarmEvent::NewListenAddr { address, .. } => Some(Contact::Listening(address)),
-        SwarmEvent::ConnectionEstablished { peer_id, .. } => Some(Contact::Opened(peer_id)),
+        SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+            Some(Contact::Opened(peer_id, endpoint.get_remote_address().clone()))
+        }
         SwarmEvent::OutgoingConnectionError { .. } => Some(Contact::Failed),
         SwarmEvent::ConnectionClosed { num_established: 0, .. } => Some(Contact::Closed),
         SwarmEvent::ConnectionClosed { .. } => Some(Contact::OneClosed),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::io::AsyncWriteExt as _;
-use ketch_net::{PeerFault, Question};
+use ketch_net::{NetworkConfig, PeerFault, Question};
 use ketch_wire::{Refusal, Request};
 use libp2p::Stream;
 
@@ -128,7 +128,11 @@ async fn a_request_of_a_later_software_is_answered_unsupported() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_opens_streams_and_says_nothing_loses_them_and_has_its_slots_again() {
-    let mut short = config();
+    says_nothing(config()).await;
+}
+
+/// A peer opens streams to a node, and says nothing.
+pub(super) async fn says_nothing(mut short: NetworkConfig) {
     short.timeouts.stall = Duration::from_millis(300);
     let mut server = Node::with(1, short).await;
     let honest = Node::beside(2, &mut [&mut server]).await;

@@ -1,0 +1,82 @@
+//! Peers by hand over QUIC, and by which transport a node reaches who has both.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use ketch_net::{Contact, parse_address};
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use tokio::time::timeout;
+
+use super::raw::{QUIC, Raw, TCP};
+use super::requests::{has_all_slots, says_nothing};
+use super::{CONTROL, OUTLINE, is_undisturbed};
+use crate::net::node::Node;
+use crate::net::quic::quic_config;
+
+/// Streams of one connection that its dialer may have open at once.
+const STREAMS_MAX: usize = 128;
+
+fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::QuicV1)
+}
+
+/// The address at which `raw` sees a node that is told these of it.
+async fn reached_by(raw: &mut Raw, addresses: &[Multiaddr]) -> Multiaddr {
+    let node = Node::start(1).await;
+    let parsed = addresses.iter().map(|address| parse_address(&address.to_string()).unwrap());
+    let contact = Contact { peer: raw.peer.clone(), addresses: parsed.collect() };
+    assert!(node.network.connect(contact).await);
+    raw.dialed().await;
+    raw.remote_address.clone().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_both_is_reached_by_tcp() {
+    let mut raw = Raw::new(100, &[CONTROL]);
+    let addresses = [raw.listen_on(QUIC).await, raw.listen_on(TCP).await];
+    let seen = reached_by(&mut raw, &addresses).await;
+    assert!(!is_quic(&seen), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_over_tcp_is_reached_by_quic() {
+    let mut raw = Raw::new(100, &[CONTROL]);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let tcp = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    let addresses = [tcp, raw.listen_on(QUIC).await];
+    let seen = reached_by(&mut raw, &addresses).await;
+    assert!(is_quic(&seen), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_opens_streams_over_quic_and_says_nothing_loses_them() {
+    says_nothing(quic_config()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_too_many_streams_over_quic_opens_no_more() {
+    let mut server = Node::with(1, quic_config()).await;
+    let honest = Node::beside(2, &mut [&mut server]).await;
+    let mut raw = Raw::beside(100, &mut server).await;
+    assert!(is_quic(raw.remote_address.as_ref().unwrap()));
+    let mut streams = Vec::new();
+    let waiting = loop {
+        let mut opening = tokio::spawn(raw.opening(OUTLINE));
+        match timeout(Duration::from_secs(2), &mut opening).await {
+            Ok(opened) => streams.push(opened.unwrap().unwrap()),
+            Err(_) => break opening,
+        }
+        assert!(streams.len() <= STREAMS_MAX);
+    };
+    // Those of ping and identify count too.
+    assert!(streams.len() >= STREAMS_MAX - 8, "{}", streams.len());
+    is_undisturbed(&mut server, &honest).await;
+    assert!(!waiting.is_finished());
+    drop(streams);
+    waiting.await.unwrap().unwrap();
+    has_all_slots(&mut raw, &mut server).await;
+    is_undisturbed(&mut server, &honest).await;
+    assert!(!raw.is_cut_off());
+}
