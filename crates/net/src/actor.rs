@@ -122,10 +122,19 @@ impl Actor {
                 event = self.swarm.select_next_some() => self.swarm_event(event).await,
                 command = self.commands.recv() => match command {
                     Some(command) => self.command(command).await,
-                    None => return,
+                    None => return self.leave(),
                 },
                 _ = ticks.tick() => self.tick(Instant::now()),
             }
+        }
+    }
+
+    /// Closes all connections: streams that the driver still holds would keep those of QUIC open.
+    fn leave(mut self) {
+        let connected: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in connected {
+            // Refused only for a peer that has gone meanwhile.
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 

@@ -22,13 +22,14 @@ pub(crate) const ANSWERS_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// yamux both ends' streams together, with QUIC those of each end.
 pub(crate) const STREAMS_PER_CONNECTION_MAX: usize = 128;
 
-/// Bytes of one QUIC stream that may come before they are read: a part, and what a line of 1 Gbit/s
-/// carries in 32 ms. *Units:* bytes.
-pub(crate) const QUIC_STREAM_BYTES_MAX: u32 = 4 << 20;
+/// Bytes of one QUIC stream that may come before they are read: what a handful of streams need to fill
+/// a line of 1 Gbit/s at 40 ms there and back. *Units:* bytes.
+pub(crate) const QUIC_STREAM_BYTES_MAX: u32 = 1 << 20;
 
 /// The same of all streams of one QUIC connection: whoever sends and is not read takes no more, however
-/// many streams it opens. A quarter of what yamux lets in. *Units:* bytes.
-pub(crate) const QUIC_CONNECTION_BYTES_MAX: u32 = 2 * QUIC_STREAM_BYTES_MAX;
+/// many streams it opens. Answers to all that we may ask a peer at once, and room for all else when
+/// none of them is read; two thirds of the least that yamux lets in. *Units:* bytes.
+pub(crate) const QUIC_CONNECTION_BYTES_MAX: u32 = 20 * QUIC_STREAM_BYTES_MAX;
 
 /// Streams of one connection whose protocol is not agreed on yet.
 pub(crate) const NEGOTIATING_STREAMS_MAX: usize = 32;

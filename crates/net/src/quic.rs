@@ -14,16 +14,18 @@ use libp2p::{Multiaddr, quic};
 use crate::behaviour::PING_INTERVAL;
 use crate::limits::{QUIC_CONNECTION_BYTES_MAX, QUIC_STREAM_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
 
-/// How much later QUIC is dialed than TCP.
+/// Which share of the time that a connection may take QUIC is dialed later than TCP.
 ///
 /// TCP moves more for less: on loopback 640–730 MB/s at 1.1–1.3 CPU seconds per GB, against 465–566
 /// at 1.6. Where a peer has both, libp2p dials them at once and takes what answers first; that would
-/// be QUIC, of fewer round trips. TCP needs four, of a quarter of a second where they are longest.
-const HEAD_START: Duration = Duration::from_secs(1);
+/// be QUIC, of fewer round trips. TCP needs four, of a quarter of a second where they are longest: a
+/// second, of the ten that a connection may take.
+const HEAD_START_SHARE: u32 = 10;
 
 /// QUIC within our limits, dialed after TCP; `connect` is how long a handshake may take.
 pub(crate) fn transport(keypair: &Keypair, connect: Duration) -> AfterTcp<quic::tokio::Transport> {
-    AfterTcp(quic::tokio::Transport::new(config(keypair, connect)))
+    let head_start = connect / HEAD_START_SHARE;
+    AfterTcp { inner: quic::tokio::Transport::new(config(keypair, connect)), head_start }
 }
 
 fn config(keypair: &Keypair, connect: Duration) -> quic::Config {
@@ -41,7 +43,10 @@ fn config(keypair: &Keypair, connect: Duration) -> quic::Config {
 
 /// A transport whose dials begin when those of TCP had time to succeed. A peer without TCP is waited
 /// for as long: which of its addresses are dialed beside this one, a transport is not told.
-pub(crate) struct AfterTcp<T>(T);
+pub(crate) struct AfterTcp<T> {
+    inner: T,
+    head_start: Duration,
+}
 
 impl<T> Transport for AfterTcp<T>
 where
@@ -58,11 +63,11 @@ where
         id: ListenerId,
         address: Multiaddr,
     ) -> Result<(), TransportError<T::Error>> {
-        self.0.listen_on(id, address)
+        self.inner.listen_on(id, address)
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> bool {
-        self.0.remove_listener(id)
+        self.inner.remove_listener(id)
     }
 
     fn dial(
@@ -71,9 +76,9 @@ where
         opts: DialOpts,
     ) -> Result<Self::Dial, TransportError<T::Error>> {
         // Nothing is sent until the dial is polled.
-        let dial = self.0.dial(address, opts)?;
+        let (dial, head_start) = (self.inner.dial(address, opts)?, self.head_start);
         let later = async move {
-            tokio::time::sleep(HEAD_START).await;
+            tokio::time::sleep(head_start).await;
             dial.await
         };
         Ok(later.boxed())
@@ -83,6 +88,6 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<T::ListenerUpgrade, T::Error>> {
-        Pin::new(&mut self.0).poll(cx)
+        Pin::new(&mut self.inner).poll(cx)
     }
 }

@@ -1,6 +1,7 @@
 //! Peers by hand over QUIC, and by which transport a node reaches who has both.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use ketch_net::{Contact, parse_address};
@@ -31,10 +32,34 @@ async fn reached_by(raw: &mut Raw, addresses: &[Multiaddr]) -> Multiaddr {
     raw.remote_address.clone().unwrap()
 }
 
+/// An address of TCP that leads to another, a third of a second away: QUIC would long be there.
+fn behind_a_delay(address: Multiaddr) -> Multiaddr {
+    let Some(Protocol::Tcp(port)) = address.iter().nth(1) else {
+        panic!("{address} is not of TCP");
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = of_tcp(&listener);
+    thread::spawn(move || {
+        let (near, _) = listener.accept().unwrap();
+        thread::sleep(Duration::from_millis(333));
+        let far = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+        let (mut back, mut forth) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        // Each ends with the connection, however that ends.
+        thread::spawn(move || std::io::copy(&mut &far, &mut back));
+        let _ = std::io::copy(&mut &near, &mut forth);
+    });
+    here
+}
+
+fn of_tcp(listener: &TcpListener) -> Multiaddr {
+    let port = listener.local_addr().unwrap().port();
+    format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_both_is_reached_by_tcp() {
     let mut raw = Raw::new(100, &[CONTROL]);
-    let addresses = [raw.listen_on(QUIC).await, raw.listen_on(TCP).await];
+    let addresses = [raw.listen_on(QUIC).await, behind_a_delay(raw.listen_on(TCP).await)];
     let seen = reached_by(&mut raw, &addresses).await;
     assert!(!is_quic(&seen), "{seen}");
 }
@@ -43,9 +68,7 @@ async fn who_has_both_is_reached_by_tcp() {
 async fn who_says_nothing_over_tcp_is_reached_by_quic() {
     let mut raw = Raw::new(100, &[CONTROL]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let tcp = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
-    let addresses = [tcp, raw.listen_on(QUIC).await];
+    let addresses = [of_tcp(&silent), raw.listen_on(QUIC).await];
     let seen = reached_by(&mut raw, &addresses).await;
     assert!(is_quic(&seen), "{seen}");
 }
