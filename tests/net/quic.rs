@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ketch_net::{Contact, Network, NetworkConfig, Question};
+use ketch_net::{AnswerError, Contact, Network, NetworkConfig, Question};
 use ketch_types::PartSet;
 use ketch_wire::{PartsEnd, Refusal, Request, Response};
 use tokio::time::Instant;
@@ -77,6 +77,20 @@ async fn who_is_banned_is_cut_off_and_not_let_in_over_quic_either() {
     // The contact is dialed again and again meanwhile.
     server.connected(&client.peer).await;
     assert!(banned.elapsed() >= lasting);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_is_gone_though_its_streams_are_still_held() {
+    let mut server = Node::with(1, quic_config()).await;
+    let mut client = beside(2, &mut server, quic_config()).await;
+    let (network, peer) = (client.network.clone(), server.peer.clone());
+    let asking = tokio::spawn(async move { network.ask(&peer, &Request::Head).await });
+    let question = server.asked().await;
+    let peer = server.peer.clone();
+    drop(server);
+    assert_eq!(asking.await.unwrap(), Err(AnswerError::Closed));
+    client.disconnected(&peer).await;
+    drop(question);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
