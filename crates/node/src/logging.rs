@@ -100,6 +100,7 @@ mod tests {
     }
 
     /// What is written of a few events.
+    #[expect(clippy::cognitive_complexity, reason = "what is counted is in tracing's macros")]
     fn written(filter: &str, format: LogFormat) -> String {
         let written = Written::default();
         let to = written.clone();

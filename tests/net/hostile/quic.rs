@@ -33,7 +33,7 @@ async fn reached_by(raw: &mut Raw, addresses: &[Multiaddr]) -> Multiaddr {
 }
 
 /// An address of TCP that leads to another, a third of a second away: QUIC would long be there.
-fn behind_a_delay(address: Multiaddr) -> Multiaddr {
+fn behind_a_delay(address: &Multiaddr) -> Multiaddr {
     let Some(Protocol::Tcp(port)) = address.iter().nth(1) else {
         panic!("{address} is not of TCP");
     };
@@ -59,7 +59,7 @@ fn of_tcp(listener: &TcpListener) -> Multiaddr {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_both_is_reached_by_tcp() {
     let mut raw = Raw::new(100, &[CONTROL]);
-    let addresses = [raw.listen_on(QUIC).await, behind_a_delay(raw.listen_on(TCP).await)];
+    let addresses = [raw.listen_on(QUIC).await, behind_a_delay(&raw.listen_on(TCP).await)];
     let seen = reached_by(&mut raw, &addresses).await;
     assert!(!is_quic(&seen), "{seen}");
 }

@@ -41,6 +41,12 @@ impl Actor {
                 tracing::debug!(%peer, %error, "not connected");
                 self.searches.failed(&peer);
             }
+            event => self.listener_event(event),
+        }
+    }
+
+    fn listener_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.listening.advertise(&mut self.swarm, &address);
             }
