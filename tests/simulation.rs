@@ -40,7 +40,7 @@ fn config() -> Config {
     Config {
         memory_bytes: 512 << 10,
         window_bytes: 128 << 10,
-        window_bytes_min: 64 << 10,
+        window_bytes_min: 16 << 10,
         peer_bytes_max: 128 << 10,
         stall_timeout: Duration::from_secs(3),
         outputs_bytes: 64 << 10,

@@ -15,6 +15,11 @@ use crate::peers::{Kind, PeerState};
 use crate::request::{Request, Subject};
 use crate::shard::{Phase, Search, Shard, Start};
 
+/// A state is fetched in as many windows, if they are not too small: others who fetch it too learn of
+/// each only when it is durable, and with fewer there is soon nothing left that one has and another
+/// has not asked for.
+const WINDOWS: u64 = 32;
+
 impl Coordinator {
     pub(crate) fn job_ended(&mut self, job: JobId, end: JobEnd) {
         let Some(work) = self.jobs.close(job) else { return };
@@ -293,8 +298,8 @@ impl Coordinator {
             self.downloaded.restart(self.now);
         }
         let window_bytes = |total: u64| {
-            let quarter = (total / 4).max(self.config.window_bytes_min);
-            quarter.min(self.config.window_bytes)
+            let share = (total / WINDOWS).max(self.config.window_bytes_min);
+            share.min(self.config.window_bytes)
         };
         let Some(shard) = self.shards.get_mut(&id).filter(|shard| shard.job == Some(job)) else {
             return;

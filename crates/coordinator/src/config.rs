@@ -7,7 +7,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// The size of a window: fjall ingests ranges of this size at full speed. *Units:* bytes.
     pub window_bytes: u64,
-    /// The smallest window, for shards of fewer than four windows. *Units:* bytes.
+    /// The smallest window, for shards that are fetched in as many windows as it takes to share them
+    /// with others who fetch them too. *Units:* bytes.
     pub window_bytes_min: u64,
     /// An open window that is this old is applied as far as it has come.
     pub window_age_max: Duration,
@@ -15,6 +16,10 @@ pub struct Config {
     pub applies_max: usize,
     /// The most bytes that are under way from one peer. *Units:* bytes.
     pub peer_bytes_max: u64,
+    /// No more is asked of a peer than it sends in this time, or two parts: longer than any answer's
+    /// way back and forth, and short, since what has been asked of one cannot be asked of another that
+    /// comes to hold it.
+    pub ask_ahead: Duration,
     /// Requests to one peer at once.
     pub peer_requests_max: usize,
     /// One choice of a peer in so many is an experiment.
@@ -88,10 +93,11 @@ impl Default for Config {
         Self {
             memory_bytes: 192 << 20,
             window_bytes: 32 << 20,
-            window_bytes_min: 8 << 20,
+            window_bytes_min: 4 << 20,
             window_age_max: Duration::from_secs(20),
             applies_max: 3,
             peer_bytes_max: 32 << 20,
+            ask_ahead: Duration::from_secs(1),
             peer_requests_max: 4,
             experiment_one_in: 16,
             stall_timeout: Duration::from_secs(10),

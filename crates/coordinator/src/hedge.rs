@@ -190,7 +190,9 @@ impl Coordinator {
         let (key, download) = (shard.target?.key, shard.download.as_ref()?);
         let count = download.sizes().count();
         let overdue = self.is_late(request);
-        let first = self.expected(request.peer, 0);
+        // Who has kept us waiting for so long will hardly be there sooner.
+        let waited = self.now - request.delivered;
+        let first = self.expected(request.peer, 0).max(waited);
         let able = |(peer, state): (Peer, &PeerState)| {
             let spare = state.spare_bytes(self.requests.load(peer, Kind::Parts), &self.config);
             if peer == request.peer || spare == 0 {

@@ -302,9 +302,8 @@ impl PeerState {
             None => 1,
             Some(_) if in_flight.0 >= config.peer_requests_max => 0,
             Some(rate) => {
-                // No more than comes in half the time in which it would count as stalled.
-                let millis = u64::try_from(config.stall_timeout.as_millis()).unwrap_or(u64::MAX);
-                let soon = rate.saturating_mul(millis) / 2_000;
+                let millis = u64::try_from(config.ask_ahead.as_millis()).unwrap_or(u64::MAX);
+                let soon = rate.saturating_mul(millis) / 1_000;
                 let window = self.window_bytes.min(soon.max(self.part_bytes.saturating_mul(2)));
                 // One part may always be asked for, or it could never show that it does better now.
                 window.max(self.part_bytes).saturating_sub(in_flight.1)
@@ -474,8 +473,8 @@ mod tests {
 
     #[test]
     fn no_more_is_asked_of_a_slow_peer_than_soon_comes_but_two_parts_at_least() {
-        let config = Config { stall_timeout: Duration::from_secs(10), ..Config::default() };
-        for (took, room) in [(1, 5_000), (10, 500), (1_000, 200)] {
+        let config = Config { ask_ahead: Duration::from_secs(1), ..Config::default() };
+        for (took, room) in [(1, 1_000), (2, 500), (1_000, 200)] {
             let mut peers = connected();
             let peer = peers.get_mut(Peer(1)).unwrap();
             for _ in 0..100 {
