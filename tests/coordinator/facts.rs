@@ -83,7 +83,7 @@ fn a_request_of_which_nothing_comes_has_failed_after_the_limit_and_not_before() 
     // Bytes that come count, even if they make nothing whole.
     for _ in 0..5 {
         script.wait(9_000);
-        script.tell(Input::RequestProgressed { request: asked[0].request });
+        script.tell(Input::RequestProgressed { request: asked[0].request, bytes: 0 });
     }
     script.wait(9_900);
     assert!(!script.cancels.contains(&asked[0].request));

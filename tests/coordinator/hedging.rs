@@ -65,7 +65,7 @@ impl Asked {
         let Some(request) = open.get(which % open.len().max(1)).copied() else { return };
         let end = match step {
             Step::Sends => return self.send(script, request),
-            Step::Trickles => return script.tell(Input::RequestProgressed { request }),
+            Step::Trickles => return script.tell(Input::RequestProgressed { request, bytes: 0 }),
             Step::Stalls(_) => return,
             Step::Ends => RequestEnd::Parts { held: PartSet::full(PARTS), refusal: None },
             Step::Refuses(refusal) => RequestEnd::Refused(refusal),

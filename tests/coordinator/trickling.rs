@@ -35,7 +35,7 @@ impl Crowd {
         trickling.retain(|question| !script.cancels.contains(&question.request));
         if script.millis().is_multiple_of(TRICKLE_EVERY) {
             for question in trickling.iter() {
-                script.tell(Input::RequestProgressed { request: question.request });
+                script.tell(Input::RequestProgressed { request: question.request, bytes: 0 });
             }
         }
         script.search();
@@ -140,7 +140,7 @@ fn trickle_until(
             script.coordinator.handle_timeout(due);
         }
         script.now = next;
-        script.tell(Input::RequestProgressed { request });
+        script.tell(Input::RequestProgressed { request, bytes: 0 });
         script.search();
     }
 }
@@ -211,7 +211,7 @@ fn peers_that_trickle_an_outline_without_end_are_given_up_for_others() {
             }
         }
         for request in trickling.clone() {
-            script.tell(Input::RequestProgressed { request });
+            script.tell(Input::RequestProgressed { request, bytes: 0 });
         }
         script.search();
     }
@@ -238,7 +238,7 @@ fn a_part_that_two_peers_trickle_is_asked_of_a_third() {
             }
         }
         for request in trickling.clone() {
-            script.tell(Input::RequestProgressed { request });
+            script.tell(Input::RequestProgressed { request, bytes: 0 });
         }
         script.summarize(|_| holds(3, all.clone()));
         script.search();

@@ -2,7 +2,7 @@
 
 use ketch_coordinator::{Obstacle, Verdict};
 
-use super::line::Line;
+use super::line::{Flow, Line};
 use super::*;
 
 fn is_on_time(verdict: &Verdict) -> bool {
@@ -182,7 +182,7 @@ fn holders_of_a_new_target_are_seen_however_many_parts_the_old_one_had() {
         }
         // What is under way of the old one goes on.
         for question in &old {
-            script.tell(Input::RequestProgressed { request: question.request });
+            script.tell(Input::RequestProgressed { request: question.request, bytes: 0 });
         }
         script.search();
     }
@@ -226,4 +226,84 @@ fn an_hour_without_blocks_does_not_spoil_the_measure_of_the_time_that_is_left() 
             assert!(left.abs_diff(truth) < Duration::from_secs(3), "{left:?} for {truth:?}");
         }
     }
+}
+
+/// Peers that hold all of a state in so many parts, of which nothing is held here.
+fn downloading_from(peers: u32, count: u32, length: u64) -> Script {
+    let mut script = Script::taking(Config::default(), length);
+    (1..=peers).for_each(|peer| script.connect_holder(peer, 3, &PartSet::full(count)));
+    script.download(&PartSet::empty(count));
+    script
+}
+
+/// A second passes on a line of that many bytes per second, and a block comes.
+fn flow_for_a_second(script: &mut Script, flow: &mut Flow, rate: u64, count: u32) {
+    for _ in 0..4 {
+        script.wait(250);
+        flow.bring(script, rate / 4);
+        script.summarize(|_| holds(3, PartSet::full(count)));
+        script.search();
+        script.apply();
+    }
+    script.head(script.height + 1);
+}
+
+fn impossible(script: &Script) -> Option<Obstacle> {
+    script.verdicts().into_iter().find_map(|(_, verdict)| match verdict {
+        Verdict::Impossible { obstacle, .. } => Some(obstacle),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_line_that_is_too_slow_for_a_single_part_is_called_impossible_long_before_the_boundary() {
+    for (peers, rate) in [(1, 5_000), (3, 5_000), (3, 20_000), (6, 40_000)] {
+        let mut script = downloading_from(peers, 250, 100);
+        let mut flow = Flow::new(250);
+        while impossible(&script).is_none() {
+            assert!(script.height < 315, "{peers} at {rate}: {:?}", script.verdicts());
+            flow_for_a_second(&mut script, &mut flow, rate, 250);
+        }
+        assert_eq!(flow.whole, 0);
+        let told = script.verdicts();
+        assert!(told.iter().any(|(_, v)| matches!(v, Verdict::AtRisk { .. })), "{told:?}");
+        let Some(Obstacle::Bandwidth { best, .. }) = impossible(&script) else {
+            panic!("{told:?}");
+        };
+        assert!((rate * 9 / 10..=rate * 3 / 2).contains(&best), "{best} seen of {rate}");
+    }
+}
+
+#[test]
+fn a_line_that_just_suffices_for_huge_parts_is_never_called_impossible() {
+    for peers in [1, 3, 6] {
+        for percent in [75, 85, 92] {
+            let mut script = downloading_from(peers, 24, 100);
+            let mut flow = Flow::new(24);
+            // All of it takes so much of the epoch.
+            let rate = 24 * u64::from(PART) / percent;
+            while script.status().phase == Phase::Downloading {
+                assert!(script.height < 400, "{peers}, {percent} %: {:?}", script.verdicts());
+                flow_for_a_second(&mut script, &mut flow, rate, 24);
+            }
+            let told = script.verdicts();
+            assert_eq!(impossible(&script), None, "{peers}, {percent} %: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn what_came_of_requests_that_failed_is_soon_no_measure_of_the_line() {
+    let mut script = downloading_from(3, 250, 200);
+    let mut flow = Flow::new(250);
+    for _ in 0..4 {
+        flow_for_a_second(&mut script, &mut flow, 500_000, 250);
+    }
+    assert_eq!(flow.whole, 0);
+    flow.fail(&mut script);
+    while impossible(&script).is_none() {
+        assert!(script.height < 630, "{:?}", script.verdicts());
+        flow_for_a_second(&mut script, &mut flow, 5_000, 250);
+    }
+    assert_eq!(flow.whole, 0);
 }

@@ -147,7 +147,7 @@ pub(super) async fn take(stream: &mut PartsStream, state: &State) -> (PartSet, P
     let mut taken = PartSet::empty(state.manifest.part_count());
     loop {
         match stream.next().await.unwrap() {
-            PartsStep::Progress => {}
+            PartsStep::Progress(..) => {}
             PartsStep::Part(frame, bytes) => {
                 let part_bytes = state.manifest.part(frame.index).unwrap().bytes();
                 let packed = PackedPart { packing: frame.packing, bytes };

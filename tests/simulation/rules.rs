@@ -56,7 +56,9 @@ fn many_slow_holders_together_are_as_good_as_a_fast_one() {
 #[test]
 fn one_request_asks_for_many_parts_and_neighbours_are_applied_together() {
     for seed in SEEDS {
-        let mut world = world(seed, vec![taker(), tracker(), tracker(), sequencer()]);
+        let whole = Config { window_bytes_min: config().window_bytes, ..config() };
+        let taker = NodeSetup { config: whole, ..taker() };
+        let mut world = world(seed, vec![taker, tracker(), tracker(), sequencer()]);
         assert_taken(&mut world, &seed);
         let ledger = world.ledger();
         let asked = |peer| ledger.asked.get(&(TAKER, peer)).copied().unwrap_or(0);

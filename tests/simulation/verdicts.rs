@@ -136,6 +136,45 @@ fn a_line_that_just_suffices_is_never_called_impossible() {
     }
 }
 
+/// The state in some twenty parts.
+fn huge_parts() -> Arc<Chain> {
+    static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
+    let setup = ChainSetup { cut: 65_536, writes: 4, ..chain() };
+    Arc::clone(CHAIN.get_or_init(|| Arc::new(Chain::new(setup, 1).unwrap())))
+}
+
+#[test]
+fn a_line_that_brings_no_part_before_the_epoch_ends_is_called_impossible_in_its_first_half() {
+    for seed in SEEDS {
+        let nodes = vec![taker_receiving(1_000), tracker(), sequencer()];
+        let mut world = World::on(huge_parts(), seed, nodes);
+        let impossible = |(_, v): &(Instant, Verdict)| matches!(v, Verdict::Impossible { .. });
+        let told = |world: &World| verdicts(world, S, seconds(10));
+        world.run_while(seconds(10), |world| !told(world).iter().any(impossible));
+        assert_eq!(world.ledger().verified_parts, 0, "{seed}");
+        world.run_until(seconds(20));
+        assert_warned(&verdicts(&world, S, seconds(20)), &seed);
+        assert!(told(&world).iter().any(impossible), "{seed}");
+        assert_clean(&mut world, &seed);
+    }
+}
+
+#[test]
+fn a_line_that_just_suffices_for_huge_parts_is_never_called_impossible() {
+    for seed in SEEDS {
+        for trackers in 1..4 {
+            let mut nodes = vec![taker_receiving(47_000)];
+            nodes.extend(std::iter::repeat_n(tracker(), trackers));
+            nodes.push(sequencer());
+            let mut world = World::on(huge_parts(), seed, nodes);
+            assert_taken(&mut world, &seed);
+            let told = verdicts(&world, S, seconds(20));
+            let never = |(_, v): &(Instant, Verdict)| matches!(v, Verdict::Impossible { .. });
+            assert!(!told.iter().any(never), "{seed}: {told:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_line_that_cannot_make_it_is_called_a_risk_then_impossible_long_before_the_epoch_ends() {
     for seed in SEEDS {

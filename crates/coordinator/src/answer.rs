@@ -33,10 +33,14 @@ impl Coordinator {
         }
     }
 
-    pub(crate) fn request_progressed(&mut self, id: RequestId) {
+    pub(crate) fn request_progressed(&mut self, id: RequestId, bytes: u64) {
         if let Some(request) = self.requests.get_mut(id) {
             request.progressed = self.now;
             let (peer, kind) = (request.peer, request.subject.kind());
+            let fresh = request.bring(bytes);
+            if fresh > 0 {
+                self.arriving.count(self.now, fresh);
+            }
             if let Some(state) = self.peers.get_mut(peer) {
                 state.progressed(kind, self.now);
             }
@@ -62,10 +66,9 @@ impl Coordinator {
             return;
         };
         let bytes = download.sizes().bytes(part);
-        if !request.deliver(part, bytes, now) {
-            return;
-        }
+        let Some(fresh) = request.deliver(part, bytes, now) else { return };
         if download.arrive(part) {
+            self.arriving.count(now, fresh);
             self.downloaded.count(now, bytes);
         }
         if let Some(state) = self.peers.get_mut(peer) {

@@ -295,6 +295,7 @@ impl Coordinator {
     fn reconciled(&mut self, id: ShardId, job: JobId, held: PartSet) {
         // The first download in a while begins a new measurement.
         if !self.shards.values().any(|shard| shard.phase == Phase::Downloading) {
+            self.arriving.restart(self.now);
             self.downloaded.restart(self.now);
         }
         let window_bytes = |total: u64| {

@@ -41,6 +41,9 @@ pub struct Coordinator {
     pub(crate) shards: BTreeMap<ShardId, Shard>,
     pub(crate) latencies: BTreeMap<Kind, Latency>,
     pub(crate) blame: Blame,
+    /// Bytes of parts when they came, verified or not: how fast things go.
+    pub(crate) arriving: Meter,
+    /// Bytes of parts when they were verified: what the line has been shown to bring.
     pub(crate) downloaded: Meter,
     /// Measured while blocks to replay are there. *Units:* blocks in a thousand seconds.
     pub(crate) replay_rate: Option<u64>,
@@ -148,6 +151,7 @@ impl Coordinator {
             shards: BTreeMap::new(),
             latencies: BTreeMap::new(),
             blame: Blame::default(),
+            arriving: Meter::new(),
             downloaded: Meter::new(),
             replay_rate: None,
             retired: VecDeque::new(),
@@ -173,8 +177,8 @@ impl Coordinator {
             Input::PeerDisconnected { peer } => self.peer_disconnected(peer),
             Input::HoldingAnnounced { peer, holding } => self.holding_told(peer, holding),
             // Nothing follows from it, and it comes more often than all others together.
-            Input::RequestProgressed { request } => {
-                self.request_progressed(request);
+            Input::RequestProgressed { request, bytes } => {
+                self.request_progressed(request, bytes);
                 if self.next.is_none_or(|(at, _)| at > self.now) {
                     return;
                 }
@@ -335,7 +339,7 @@ impl Coordinator {
     pub(crate) fn pace(&self) -> Pace {
         // Between downloads nothing is measured: what was reached before is the best guess.
         let downloading = self.shards.values().any(|shard| shard.phase == Phase::Downloading);
-        let measured = self.downloaded.rate(self.now).filter(|_| downloading);
+        let measured = self.arriving.rate(self.now).filter(|_| downloading);
         let download = measured.or(self.downloaded.best()).unwrap_or(self.config.download_prior);
         Pace {
             download,

@@ -87,6 +87,14 @@ impl Download {
         self.pending.keys().map(|part| self.sizes.bytes(*part)).sum()
     }
 
+    /// Bytes that are here and not durable.
+    pub(crate) fn arrived_bytes(&self) -> u64 {
+        let here = |(_, pending): &(&PartIndex, &Pending)| {
+            matches!(pending, Pending::Arrived | Pending::Applying(_))
+        };
+        self.pending.iter().filter(here).map(|(part, _)| self.sizes.bytes(*part)).sum()
+    }
+
     /// Whether nothing is left to ask for: what is not here has been asked for.
     pub(crate) fn all_asked(&self) -> bool {
         u64::from(self.held.len()) + self.pending.len() as u64 >= u64::from(self.sizes.count())

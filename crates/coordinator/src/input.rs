@@ -43,6 +43,10 @@ pub enum Input {
     RequestProgressed {
         /// The request.
         request: RequestId,
+        /// What came of parts since this was last told of the request, as it will be unpacked: of a part
+        /// that is half here, half its size, however well it is packed. It need not be told of all
+        /// that comes; what was not is counted when the part is verified. *Units:* bytes.
+        bytes: u64,
     },
     /// A part arrived and is verified; its bytes wait with the driver.
     PartVerified {

@@ -7,6 +7,9 @@ const SLOT: Duration = Duration::from_secs(1);
 /// How many slots a meter looks back on: long enough to smooth out windows of tens of mebibytes,
 /// short enough to notice a lost peer before a verdict depends on it.
 const SLOTS: usize = 10;
+/// How many whole slots there must be before one of them is called the best that can be: what begins is
+/// slow at first.
+const PEAK_SLOTS: u64 = 3;
 
 /// How much of something happens in a second, over the last ten.
 ///
@@ -18,19 +21,21 @@ pub(crate) struct Meter {
     newest: u64,
     /// When counting began.
     since: Option<Instant>,
+    /// The slot in which anything was first counted since then.
+    first: Option<u64>,
     best: u64,
 }
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self { slots: [0; SLOTS], newest: 0, since: None, best: 0 }
+        Self { slots: [0; SLOTS], newest: 0, since: None, first: None, best: 0 }
     }
 
     /// Begins, or begins anew, to count: what came before was another kind of time.
     pub(crate) fn restart(&mut self, now: Instant) {
         self.slots = [0; SLOTS];
         self.newest = slot_of(now);
-        self.since = Some(now);
+        (self.since, self.first) = (Some(now), None);
     }
 
     pub(crate) fn count(&mut self, now: Instant, amount: u64) {
@@ -38,6 +43,7 @@ impl Meter {
             self.restart(now);
         }
         self.turn(now);
+        self.first = self.first.or(Some(self.newest));
         if let Some(slot) = self.slots.get_mut(place(self.newest)) {
             *slot = slot.saturating_add(amount);
         }
@@ -63,6 +69,18 @@ impl Meter {
     /// The highest rate that ever lasted for a second.
     pub(crate) fn best(&self) -> Option<u64> {
         Some(self.best).filter(|best| *best > 0)
+    }
+
+    /// The most of the last whole slots, of which there must be some since anything was first counted.
+    pub(crate) fn peak(&self, now: Instant) -> Option<u64> {
+        let (begun, slot) = (self.first?.saturating_add(1), slot_of(now));
+        if slot < begun.saturating_add(PEAK_SLOTS) {
+            return None;
+        }
+        let oldest = slot.saturating_sub(SLOTS as u64 - 1);
+        let whole = (oldest.max(begun)..slot).filter(|slot| *slot <= self.newest);
+        let best = whole.filter_map(|slot| self.slots.get(place(slot))).max();
+        best.copied().filter(|best| *best > 0)
     }
 
     /// Empties the slots that have passed since the last count.
@@ -113,6 +131,20 @@ mod tests {
         assert_eq!(meter.rate(at(1_000)), Some(1_000));
         assert_eq!(meter.rate(at(5_000)), Some(200));
         assert_eq!(meter.rate(at(11_000)), Some(0));
+    }
+
+    #[test]
+    fn the_peak_is_the_most_of_some_whole_seconds_and_forgotten_after_ten() {
+        let mut meter = Meter::new();
+        for tick in 0..80 {
+            let now = at(500 + tick * 100);
+            meter.count(now, if tick == 40 { 70 } else { 5 });
+            assert_eq!(meter.peak(now).is_some(), tick >= 35, "{tick}");
+        }
+        assert_eq!(meter.peak(at(8_400)), Some(115));
+        assert_eq!(meter.peak(at(13_900)), Some(115));
+        assert_eq!(meter.peak(at(14_100)), Some(50));
+        assert_eq!(meter.peak(at(30_000)), None);
     }
 
     #[test]

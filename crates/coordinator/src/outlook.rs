@@ -5,6 +5,7 @@ use std::time::Duration;
 use ketch_types::{Height, Instant, ShardId};
 
 use crate::coordinator::Coordinator;
+use crate::download::Download;
 use crate::event::Event;
 use crate::peers::{Holders, Kind, PeerState};
 use crate::shard::{Phase, Shard};
@@ -56,6 +57,14 @@ impl Coordinator {
             bytes_left: shard.bytes_left(),
             blocks_behind: head.saturating_sub(from),
         })
+    }
+
+    /// What the line has to bring yet of a shard: not what is here, though it is not durable.
+    fn bytes_to_come(&self, shard: &Shard) -> u64 {
+        let here = shard.download.as_ref().map_or(0, Download::arrived_bytes);
+        let open = self.requests.of_shard(shard.id).filter(|(_, request)| !request.cancelled);
+        let brought: u64 = open.map(|(_, request)| request.brought_bytes).sum();
+        shard.bytes_left().saturating_sub(here).saturating_sub(brought)
     }
 
     /// Takes the new order, but for neighbours whose slack hardly differs: those stay as they were.
@@ -175,10 +184,13 @@ impl Coordinator {
         if planned.needed.is_none() && self.replay_rate.is_some() {
             return Some(Obstacle::Replay);
         }
-        let best = self.downloaded.best()?;
+        // A part that takes long says nothing until it is whole, but its bytes do.
+        let shown = self.downloaded.best();
+        let best = shown.max(self.arriving.peak(self.now))?;
         let left_millis = u64::try_from(prospect.left.as_millis()).unwrap_or(u64::MAX).max(1);
-        let too_slow = time_for(prospect.bytes_left, best) > prospect.left;
-        let needed = prospect.bytes_left.saturating_mul(1_000) / left_millis;
+        let to_come = self.bytes_to_come(self.shards.get(&prospect.shard)?);
+        let too_slow = time_for(to_come, best) > prospect.left;
+        let needed = to_come.saturating_mul(1_000) / left_millis;
         too_slow.then_some(Obstacle::Bandwidth { needed, best })
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) progressed: Instant,
     /// When something whole came last (a part), or it started.
     pub(crate) delivered: Instant,
+    /// What came of parts that are not verified yet. *Units:* bytes.
+    pub(crate) brought_bytes: u64,
     /// Whether somebody else was asked for the same.
     pub(crate) hedged: bool,
     /// Whether it was cancelled; it holds its slot until the driver says that it is over.
@@ -41,8 +43,16 @@ pub(crate) enum Subject {
 
 impl Request {
     pub(crate) fn new(peer: Peer, subject: Subject, now: Instant) -> Self {
-        let (hedged, cancelled) = (false, false);
-        Self { peer, subject, started: now, progressed: now, delivered: now, hedged, cancelled }
+        Self {
+            peer,
+            subject,
+            started: now,
+            progressed: now,
+            delivered: now,
+            brought_bytes: 0,
+            hedged: false,
+            cancelled: false,
+        }
     }
 
     /// The shard that waits for it.
@@ -84,17 +94,27 @@ impl Request {
         self.awaited().is_some_and(|awaited| parts.iter().any(|part| awaited.contains(part)))
     }
 
-    /// Takes note that `part` came; whether it was awaited.
-    pub(crate) fn deliver(&mut self, part: PartIndex, bytes: u64, now: Instant) -> bool {
+    /// Takes note that some bytes of parts came; how many of them can be. No more than was asked for,
+    /// whatever is told.
+    pub(crate) fn bring(&mut self, bytes: u64) -> u64 {
+        let fresh = bytes.min(self.awaited_bytes().saturating_sub(self.brought_bytes));
+        self.brought_bytes = self.brought_bytes.saturating_add(fresh);
+        fresh
+    }
+
+    /// Takes note that `part`, of so many bytes, came; how many of them were not brought before. None if
+    /// it was not awaited.
+    pub(crate) fn deliver(&mut self, part: PartIndex, bytes: u64, now: Instant) -> Option<u64> {
         let Subject::Parts { awaited, awaited_bytes, .. } = &mut self.subject else {
-            return false;
+            return None;
         };
-        let was = awaited.remove(part);
-        if was {
-            *awaited_bytes = awaited_bytes.saturating_sub(bytes);
-            (self.progressed, self.delivered) = (now, now);
-        }
-        was
+        awaited.remove(part).then_some(())?;
+        *awaited_bytes = awaited_bytes.saturating_sub(bytes);
+        (self.progressed, self.delivered) = (now, now);
+        // Parts come one after the other: what was brought is of this one first.
+        let known = self.brought_bytes.min(bytes);
+        self.brought_bytes -= known;
+        Some(bytes - known)
     }
 }
 
@@ -191,13 +211,32 @@ mod tests {
         let mut requests = Requests::default();
         let id = requests.open(parts(1, &[1, 2], 20));
         let request = requests.get_mut(id).unwrap();
-        assert!(request.deliver(PartIndex(1), 10, Instant::ORIGIN));
-        assert!(!request.deliver(PartIndex(1), 10, Instant::ORIGIN));
-        assert!(!request.deliver(PartIndex(3), 10, Instant::ORIGIN));
+        assert_eq!(request.deliver(PartIndex(1), 10, Instant::ORIGIN), Some(10));
+        assert_eq!(request.deliver(PartIndex(1), 10, Instant::ORIGIN), None);
+        assert_eq!(request.deliver(PartIndex(3), 10, Instant::ORIGIN), None);
         assert_eq!(requests.load(Peer(1), Kind::Parts), (1, 10));
     }
 
     proptest! {
+        #[test]
+        fn bytes_count_once_whether_they_are_told_of_on_the_way_or_not(
+            steps in proptest::collection::vec((0u32..8, 0u64..30, any::<bool>()), 0..40),
+        ) {
+            let mut request = parts(1, &[0, 1, 2, 3, 4, 5], 60);
+            let (mut counted, mut verified) = (0, 0);
+            for (part, bytes, whole) in steps {
+                if whole {
+                    let fresh = request.deliver(PartIndex(part), 10, Instant::ORIGIN);
+                    counted += fresh.unwrap_or(0);
+                    verified += fresh.map_or(0, |_| 10);
+                } else {
+                    counted += request.bring(bytes);
+                }
+                prop_assert_eq!(counted, verified + request.brought_bytes);
+                prop_assert!(counted <= 60);
+            }
+        }
+
         /// Rule 8: whatever happens in whatever order, slots are those of what is open.
         #[test]
         fn slots_are_those_of_open_requests_and_none_at_rest(

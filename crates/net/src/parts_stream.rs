@@ -15,8 +15,8 @@ pub struct PartsStream {
 /// What a [`PartsStream`] came to next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PartsStep {
-    /// Some bytes of a part.
-    Progress,
+    /// So many bytes of a part's packed ones are here, none at first.
+    Progress(PartFrame, usize),
     /// A part that was asked for, packed; its content is not checked yet.
     Part(PartFrame, Vec<u8>),
     /// The end.
@@ -36,8 +36,9 @@ impl PartsStream {
             if self.reader.body(&mut body).await? {
                 return Ok(PartsStep::Part(frame, body.taken()));
             }
+            let read = body.filled();
             self.part = Some((frame, body));
-            return Ok(PartsStep::Progress);
+            return Ok(PartsStep::Progress(frame, read));
         }
         let header = self.reader.exact().await?;
         let answer = self.answer.as_mut().ok_or(AnswerError::Closed)?;
@@ -46,7 +47,7 @@ impl PartsStream {
                 let index = self.reader.exact().await?;
                 let frame = answer.index(header, index)?;
                 self.part = Some((frame, Body::of(frame.packed_bytes)));
-                Ok(PartsStep::Progress)
+                Ok(PartsStep::Progress(frame, 0))
             }
             PartsNext::End { body_bytes } => {
                 let body = self.reader.message(body_bytes).await?;

@@ -119,6 +119,11 @@ impl Body {
         self.filled == self.length
     }
 
+    /// How many bytes of it are here.
+    pub(crate) fn filled(&self) -> usize {
+        self.filled
+    }
+
     /// The body, once it is complete.
     pub(crate) fn taken(self) -> Vec<u8> {
         self.bytes

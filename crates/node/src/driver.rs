@@ -2,6 +2,7 @@
 
 mod answering;
 mod asking;
+mod flow;
 mod gossip;
 mod peers;
 mod report;
@@ -50,7 +51,8 @@ pub(crate) enum Told {
 
 /// What a request brought.
 pub(crate) enum Brought {
-    Progress,
+    /// Some bytes; how many of parts, as they will be unpacked.
+    Progress(u64),
     Part(Box<VerifiedPart>),
     End(RequestEnd),
 }

@@ -21,6 +21,8 @@ use crate::world::{Happening, World, handle, node_of};
 const SEARCH: Duration = Duration::from_millis(80);
 /// Opening or closing something on a disk.
 const DISK: Duration = Duration::from_millis(10);
+/// How often a driver tells of a part that is on its way.
+const PROGRESS: Duration = Duration::from_millis(250);
 /// Reading, packing and storing one part.
 const GENERATE: Duration = Duration::from_millis(3);
 
@@ -130,11 +132,36 @@ impl World {
     pub(crate) fn answer(&mut self, from: NodeId, to: Incoming, answer: Answer) -> Instant {
         let (bytes, delay) = (answer.bytes(), self.delay(from, to.peer));
         let now = self.now;
+        let begun = [self.nodes.get(from).map(|n| n.up), self.nodes.get(to.peer).map(|n| n.down)];
+        let begun = begun.into_iter().flatten().map(|line| line.begins(now)).max().unwrap_or(now);
         let left = self.nodes.get_mut(from).map_or(now, |node| node.up.take(now, bytes));
         let there = self.nodes.get_mut(to.peer).map_or(left, |node| node.down.take(now, bytes));
+        if let Answer::Part { index, packed } = &answer {
+            let (index, of) = (*index, packed.bytes.len() as u64);
+            self.flow(from, to, (index, of), (begun + delay, left.max(there) + delay));
+        }
         let message = Message::Answer { request: to.request, answer };
         self.at(left.max(there) + delay, Happening::Arrive { from, to: to.peer, message });
         left
+    }
+
+    /// Has a part that is long on its way arrive in pieces.
+    fn flow(
+        &mut self,
+        from: NodeId,
+        to: Incoming,
+        (index, of): (PartIndex, u64),
+        (begun, end): (Instant, Instant),
+    ) {
+        let takes = (end - begun).as_micros().max(1);
+        let mut at = begun + PROGRESS;
+        while at < end {
+            let bytes = u64::try_from(u128::from(of) * PROGRESS.as_micros() / takes).unwrap_or(0);
+            let answer = Answer::Flow { index, bytes, of };
+            let message = Message::Answer { request: to.request, answer };
+            self.at(at, Happening::Arrive { from, to: to.peer, message });
+            at = at + PROGRESS;
+        }
     }
 
     fn delay(&self, a: NodeId, b: NodeId) -> Duration {

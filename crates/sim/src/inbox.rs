@@ -125,6 +125,13 @@ impl World {
             (Query::Parts { shard, root, .. }, Answer::Part { index, packed }) => {
                 self.part_came(id, request, shard, root, index, &packed);
             }
+            (Query::Parts { root, .. }, Answer::Flow { index, bytes, of }) => {
+                let manifest = node.memory.manifests.get(&root);
+                let part = manifest.and_then(|manifest| manifest.part(index));
+                // As much of the part as is here of what it is packed into.
+                let unpacked = part.map_or(0, |part| part.bytes()) * bytes / of.max(1);
+                self.tell_now(id, Input::RequestProgressed { request, bytes: unpacked });
+            }
             (query, answer) => {
                 let end = self.end_of(id, &query, answer);
                 self.end_request(id, request, end);

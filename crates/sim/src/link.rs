@@ -32,6 +32,11 @@ impl Line {
         Self { rate, free_at: Instant::ORIGIN }
     }
 
+    /// When what is sent now begins to be.
+    pub(crate) fn begins(&self, now: Instant) -> Instant {
+        self.free_at.max(now)
+    }
+
     /// Takes the line for `bytes` from `now` on; when they are through.
     pub(crate) fn take(&mut self, now: Instant, bytes: u64) -> Instant {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate.max(1));

@@ -30,6 +30,14 @@ pub(crate) enum Answer {
         index: PartIndex,
         packed: Arc<PackedPart>,
     },
+    /// Some bytes of a part that is on its way.
+    Flow {
+        index: PartIndex,
+        /// *Units:* bytes, packed.
+        bytes: u64,
+        /// The whole part. *Units:* bytes, packed.
+        of: u64,
+    },
     /// Every chunk above what was asked, up to a height.
     Outputs {
         through: Height,
@@ -51,7 +59,7 @@ impl Answer {
             Answer::Outline { records, .. } => records.len(),
             Answer::Part { packed, .. } => packed.bytes.len(),
             Answer::Outputs { chunks, .. } => chunks.iter().map(|(_, w)| writes_bytes(w)).sum(),
-            Answer::Summary(_) | Answer::End { .. } | Answer::Garbage => 0,
+            Answer::Summary(_) | Answer::End { .. } | Answer::Garbage | Answer::Flow { .. } => 0,
         };
         64 + length as u64
     }

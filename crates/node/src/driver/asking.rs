@@ -1,6 +1,7 @@
 //! Questions to peers, each a task of its own.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ketch_coordinator::{Failure, Fault, Input, Peer, Query, RequestEnd, RequestId};
 use ketch_ledger::Outputs;
@@ -13,6 +14,7 @@ use ketch_wire::{
 };
 use tokio::task::JoinHandle;
 
+use super::flow::Flow;
 use super::{Brought, Driver, Outgoing, Shared, Told};
 use crate::book::TakeError;
 
@@ -44,7 +46,7 @@ impl Driver {
     pub(super) fn request_brought(&mut self, request: RequestId, brought: Brought) {
         let Some(outgoing) = self.requests.get(&request) else { return };
         match brought {
-            Brought::Progress => self.tell(Input::RequestProgressed { request }),
+            Brought::Progress(bytes) => self.tell(Input::RequestProgressed { request, bytes }),
             Brought::Part(part) => {
                 let (index, state) = (part.index(), outgoing.parts_of);
                 if let Some(state) = state {
@@ -109,7 +111,7 @@ impl Asking {
         let mut stream = self.shared.network.outline(&self.peer, &request).await.map_err(ended)?;
         loop {
             match stream.next().await.map_err(ended)? {
-                None => self.brought(Brought::Progress),
+                None => self.brought(Brought::Progress(0)),
                 Some(OutlineEnd::Refused(refusal)) => return Ok(RequestEnd::Refused(refusal)),
                 Some(OutlineEnd::Complete(outline)) => {
                     let manifest = Manifest::new(outline);
@@ -136,9 +138,14 @@ impl Asking {
         let mut stream = network.parts(&self.peer, &request, answer).await.map_err(ended)?;
         // One part is verified while the next is read.
         let mut verifying = None;
+        let mut flow = Flow::default();
         loop {
             match stream.next().await.map_err(ended)? {
-                PartsStep::Progress => self.brought(Brought::Progress),
+                PartsStep::Progress(frame, read) => {
+                    let bytes = manifest.part(frame.index).map_or(0, ketch_trie::Part::bytes);
+                    let fresh = flow.came(Instant::now(), (frame, read), bytes);
+                    fresh.into_iter().for_each(|fresh| self.brought(Brought::Progress(fresh)));
+                }
                 PartsStep::Part(frame, bytes) => {
                     self.verified(verifying.take()).await?;
                     verifying = Some((frame.index, self.verify(&manifest, frame, bytes)));
@@ -210,7 +217,7 @@ impl Asking {
     ) -> Result<Option<(usize, Vec<u8>)>, RequestEnd> {
         loop {
             match stream.next().await.map_err(ended)? {
-                OutputsStep::Progress => self.brought(Brought::Progress),
+                OutputsStep::Progress => self.brought(Brought::Progress(0)),
                 OutputsStep::Outputs(chunk, body) => return Ok(Some((chunk, body))),
                 OutputsStep::End(_) => return Ok(None),
             }

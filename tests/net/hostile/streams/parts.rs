@@ -43,7 +43,7 @@ async fn parts_to_end(mut stream: PartsStream) -> (Vec<u32>, Result<PartsEnd, An
     let mut parts = Vec::new();
     loop {
         match stream.next().await {
-            Ok(PartsStep::Progress) => {}
+            Ok(PartsStep::Progress(..)) => {}
             Ok(PartsStep::Part(part, _)) => parts.push(part.index.0),
             Ok(PartsStep::End(end)) => return (parts, Ok(end)),
             Err(error) => return (parts, Err(error)),
