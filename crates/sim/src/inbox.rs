@@ -129,7 +129,7 @@ impl World {
                 let manifest = node.memory.manifests.get(&root);
                 let part = manifest.and_then(|manifest| manifest.part(index));
                 // As much of the part as is here of what it is packed into.
-                let unpacked = part.map_or(0, |part| part.bytes()) * bytes / of.max(1);
+                let unpacked = part.map_or(0, ketch_trie::Part::bytes) * bytes / of.max(1);
                 self.tell_now(id, Input::RequestProgressed { request, bytes: unpacked });
             }
             (query, answer) => {

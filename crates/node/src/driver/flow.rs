@@ -54,9 +54,9 @@ mod tests {
     fn a_part_that_comes_slowly_is_told_of_a_few_times_a_second_and_by_what_it_unpacks_to() {
         let (begun, mut flow) = (Instant::now(), Flow::default());
         let mut told = Vec::new();
-        for slice in 0..100 {
-            let now = begun + Duration::from_millis(slice * 10);
-            told.extend(flow.came(now, (frame(0, 100), slice as usize), 400));
+        for (slice, read) in (0..100).zip(0..100) {
+            let now = begun + Duration::from_millis(10) * slice;
+            told.extend(flow.came(now, (frame(0, 100), read), 400));
         }
         // At the beginning, and after a quarter, a half and three quarters of a second.
         assert_eq!(told, [0, 100, 100, 100]);
