@@ -97,7 +97,7 @@ async fn take(client: &Network, manifest: &Manifest, start: u32) {
     let mut stream = client.parts(key(1).peer(), &request, answer).await.expect("connected");
     loop {
         match stream.next().await.expect("an honest answer") {
-            PartsStep::Progress => {}
+            PartsStep::Progress(..) => {}
             PartsStep::Part(_, bytes) => drop(std::hint::black_box(bytes)),
             PartsStep::End(_) => return,
         }

@@ -70,7 +70,7 @@ async fn a_node_that_is_told_to_stop_ends_the_answer_that_it_is_giving() {
     let mut parts = 0;
     let end = loop {
         match stream.next().await.unwrap() {
-            PartsStep::Progress => {}
+            PartsStep::Progress(..) => {}
             PartsStep::Part(..) => {
                 if parts == 0 {
                     server.terminate();

@@ -120,7 +120,7 @@ fn what_examples_show_as_defaults_are_the_defaults() {
     }
     assert_eq!(bare.store.part_cache.get(), 16 << 30);
     assert_eq!(bare.store.block_cache.get(), 256 << 20);
-    assert_eq!(bare.catchup.memory.get(), 256 << 20);
+    assert_eq!(bare.catchup.memory.get(), 192 << 20);
     assert_eq!(bare.network.connections_max.get(), 500);
     assert_eq!(bare.http.listen.to_string(), "127.0.0.1:7680");
 }

@@ -38,16 +38,9 @@ fn a_validator_that_is_stopped_does_not_stop_the_rest() {
 
 #[test]
 fn who_cannot_make_it_is_told_so_before_the_boundary_and_the_run_fails() {
-    // Small parts, so that the rate is known early.
-    let folder = tempfile::tempdir().unwrap();
-    let layout = folder.path().join("layout.toml");
-    let quartet = std::fs::read_to_string("shards/quartet.toml").unwrap();
-    let lines = quartet.lines().filter(|line| !line.starts_with("part_bytes"));
-    let small: String = lines.map(|line| format!("{line}\n")).collect();
-    std::fs::write(&layout, format!("{small}part_bytes = \"64KiB\"\n")).unwrap();
-    let layout = layout.to_str().unwrap();
-    let slow = ["--download-limit", "128KiB", "--state-size", "16MiB", "--epoch-blocks", "60"];
-    let testnet = Testnet::start(&[&slow[..], &["--epochs", "1", "--layout", layout]].concat());
+    // Not even one part comes before the boundary.
+    let slow = ["--download-limit", "96KiB", "--state-size", "16MiB", "--epoch-blocks", "60"];
+    let testnet = Testnet::start(&[&slow[..], &["--epochs", "1"]].concat());
     testnet.until_logged("validator-1", "verdict=AtRisk");
     testnet.until_logged("validator-1", "verdict=Impossible");
     let log = testnet.log("validator-1");

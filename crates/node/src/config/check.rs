@@ -32,7 +32,7 @@ const PART_CACHE_DEFAULT: NonZeroU64 = NonZeroU64::new(16 << 30).unwrap();
 /// The upper levels of a few large shards' trees; as much again as catching up may take.
 const BLOCK_CACHE_DEFAULT: NonZeroU64 = NonZeroU64::new(256 << 20).unwrap();
 /// Eight windows of 32 MiB, and half of what a node may take beside the block cache.
-const MEMORY_DEFAULT: NonZeroU64 = NonZeroU64::new(256 << 20).unwrap();
+const MEMORY_DEFAULT: NonZeroU64 = NonZeroU64::new(192 << 20).unwrap();
 /// Beside the network's port.
 const HTTP_DEFAULT: LoopbackAddress = LoopbackAddress::localhost(7680);
 /// What an operator has to know, and nothing that comes with every message: libp2p's DHT tells more
