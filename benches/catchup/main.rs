@@ -35,6 +35,10 @@ use still_chain::{SHARD, StillChain};
 use tools::Tools;
 use transfer::Transfer;
 
+/// That of the command, so that pieces are measured as they are used.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What to run, and how large.
 struct Options {
     only: Option<String>,

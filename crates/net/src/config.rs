@@ -15,9 +15,10 @@ pub struct NetworkConfig {
     pub external: Vec<Address>,
     /// Peers that are always to be connected to.
     pub contacts: Vec<Contact>,
-    /// The most that is sent in answers. *Units:* bytes per second.
+    /// The most that is sent of states in answers, and as much of the chain, which does not wait for
+    /// states. *Units:* bytes per second.
     pub upload_limit: Option<u64>,
-    /// The most that is read of answers. *Units:* bytes per second.
+    /// The most that is read of states in answers, and as much of the chain. *Units:* bytes per second.
     pub download_limit: Option<u64>,
     /// The most connections.
     pub connections_max: u32,

@@ -23,6 +23,7 @@ pub(crate) struct Line {
 pub(crate) struct Reader {
     stream: Stream,
     line: Arc<Line>,
+    protocol: Protocol,
     received: Counter,
     is_answer: bool,
     begun: bool,
@@ -40,7 +41,7 @@ impl Reader {
     ) -> Self {
         let received =
             metrics::counter!("ketch_net_received_bytes", "protocol" => protocol.label());
-        Self { stream, line, received, is_answer: true, begun: false, _slot: slot }
+        Self { stream, line, protocol, received, is_answer: true, begun: false, _slot: slot }
     }
 
     /// Reads a request, which need not be made first.
@@ -89,7 +90,7 @@ impl Reader {
         self.begun = true;
         self.received.increment(read as u64);
         if self.is_answer {
-            self.line.rates.received(read).await;
+            self.line.rates.received(self.protocol, read).await;
         }
         Ok(read)
     }

@@ -19,6 +19,7 @@ use crate::reader::Line;
 pub struct AnswerWriter {
     stream: Stream,
     line: Arc<Line>,
+    protocol: Protocol,
     sent: Counter,
     /// Room among the answers that are given at once.
     _slots: Slots,
@@ -30,7 +31,7 @@ pub(crate) type Slots = Vec<OwnedSemaphorePermit>;
 impl AnswerWriter {
     pub(crate) fn new(stream: Stream, line: Arc<Line>, protocol: Protocol, slots: Slots) -> Self {
         let sent = metrics::counter!("ketch_net_sent_bytes", "protocol" => protocol.label());
-        Self { stream, line, sent, _slots: slots }
+        Self { stream, line, protocol, sent, _slots: slots }
     }
 
     /// Sends frames, or pieces of them.
@@ -38,7 +39,7 @@ impl AnswerWriter {
     /// *Errors:* [`SendError`], after which the answer is cut off.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), SendError> {
         for slice in bytes.chunks(SLICE_BYTES) {
-            self.line.rates.sending(slice.len()).await;
+            self.line.rates.sending(self.protocol, slice.len()).await;
             let written = write(&mut self.stream, slice, &self.line).await?;
             self.sent.increment(written);
         }
