@@ -59,27 +59,39 @@ async fn a_part_server_serves_the_shards_that_are_listed_and_no_others() {
     server.stop();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_told_to_stop_ends_the_answer_that_it_is_giving() {
-    let chain = Chain::new("upload_limit = \"1MiB\"");
-    let server = chain.holder.start(&[]);
-    server.completed();
-    let (asking, peer) = beside(&chain, &server).await;
-    let (request, answer) = all_parts(&chain);
-    let mut stream = asking.network.parts(&peer, &request, answer).await.unwrap();
+/// Takes all parts, and does something when the first is there; how many came, and the end.
+async fn take_all(
+    chain: &Chain,
+    asking: &Node,
+    peer: &PeerId,
+    at_first: impl Fn(),
+) -> (u32, PartsEnd) {
+    let (request, answer) = all_parts(chain);
+    let mut stream = asking.network.parts(peer, &request, answer).await.unwrap();
     let mut parts = 0;
-    let end = loop {
+    loop {
         match stream.next().await.unwrap() {
             PartsStep::Progress(..) => {}
             PartsStep::Part(..) => {
                 if parts == 0 {
-                    server.terminate();
+                    at_first();
                 }
                 parts += 1;
             }
-            PartsStep::End(end) => break end,
+            PartsStep::End(end) => return (parts, end),
         }
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_told_to_stop_ends_the_answer_that_it_is_giving() {
+    let chain = Chain::new("upload_limit = \"2MiB\"");
+    let server = chain.holder.start(&[]);
+    server.completed();
+    let (asking, peer) = beside(&chain, &server).await;
+    // After this all parts are ready, and the line alone takes time.
+    take_all(&chain, &asking, &peer, || {}).await;
+    let (parts, end) = take_all(&chain, &asking, &peer, || server.terminate()).await;
     assert_eq!(parts, chain.manifest.part_count());
     assert!(matches!(end, PartsEnd::Sent { .. }), "{end:?}");
     assert!(server.ended().success());

@@ -34,10 +34,12 @@ impl Coordinator {
     }
 
     pub(crate) fn request_progressed(&mut self, id: RequestId, bytes: u64) {
+        let is_first = self.is_first(id);
         if let Some(request) = self.requests.get_mut(id) {
             request.progressed = self.now;
             let (peer, kind) = (request.peer, request.subject.kind());
-            let fresh = request.bring(bytes);
+            // What was asked of another before is a copy, and brings the state no nearer.
+            let fresh = if is_first { request.bring(bytes) } else { 0 };
             if fresh > 0 {
                 self.arriving.count(self.now, fresh);
             }
@@ -45,6 +47,16 @@ impl Coordinator {
                 state.progressed(kind, self.now);
             }
         }
+    }
+
+    /// Whether nobody was asked before for the parts that a request brings next.
+    fn is_first(&self, id: RequestId) -> bool {
+        let first = || {
+            let request = self.requests.get(id)?;
+            let (shard, part) = (request.shard()?, request.awaited()?.iter().next()?);
+            self.shards.get(&shard)?.download.as_ref()?.asked_first(part)
+        };
+        first() == Some(id)
     }
 
     /// When anything came last of a request, or of another of its kind that the peer answers first.

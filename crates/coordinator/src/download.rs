@@ -116,6 +116,14 @@ impl Download {
         }
     }
 
+    /// Who was asked for a part first, of the requests that may still bring it.
+    pub(crate) fn asked_first(&self, part: PartIndex) -> Option<RequestId> {
+        match self.pending.get(&part)? {
+            Pending::Requested(by) => by.first().copied(),
+            _ => None,
+        }
+    }
+
     /// Opens the window whose rarest part is rarest, of those of which something is `askable` now: a
     /// holder that does not answer must not keep others idle. `holders` counts the peers that hold a
     /// part.

@@ -23,7 +23,7 @@ use crate::error::StartError;
 use crate::event::{Delivery, Judgement, NetworkEvent, PeerFault};
 use crate::gossip::Topics;
 use crate::inbound::{Inbound, slots};
-use crate::limits::{ANSWERS_MAX, EVENTS_MAX, TICK};
+use crate::limits::{ANSWERS_MAX, EVENTS_MAX, LEAVE_MAX, TICK};
 use crate::listen::{Listening, listen};
 use crate::node_key::NodeKey;
 use crate::protocol::{Protocol, Protocols};
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Judge(Delivery, Judgement),
     Ban(PeerId, Duration),
     Misbehaved(PeerId, PeerFault),
+    /// Leave the network; the sender is dropped when that is done.
+    Leave(oneshot::Sender<()>),
 }
 
 /// An actor that runs, and the ends of its channels.
@@ -117,25 +119,36 @@ impl Actor {
 
     async fn run(mut self) {
         let mut ticks = tokio::time::interval(TICK);
-        loop {
+        // Dropped when all is closed, which tells whoever waits for it.
+        let _left = loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.swarm_event(event).await,
                 command = self.commands.recv() => match command {
+                    Some(Command::Leave(reply)) => break Some(reply),
                     Some(command) => self.command(command).await,
-                    None => return self.leave(),
+                    None => break None,
                 },
                 _ = ticks.tick() => self.tick(Instant::now()),
             }
-        }
+        };
+        self.leave().await;
     }
 
-    /// Closes all connections: streams that the driver still holds would keep those of QUIC open.
-    fn leave(mut self) {
+    /// Closes all connections: streams that the driver still holds would keep those of QUIC open, and
+    /// of one that is not closed a peer hears nothing for as long as it may be silent.
+    async fn leave(&mut self) {
         let connected: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in connected {
             // Refused only for a peer that has gone meanwhile.
             let _ = self.swarm.disconnect_peer_id(peer);
         }
+        let closed = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        // Whoever does not take it is left all the same.
+        let _ = tokio::time::timeout(LEAVE_MAX, closed).await;
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {
@@ -179,6 +192,8 @@ impl Actor {
             Command::Judge(delivery, judgement) => self.judge(&delivery, judgement).await,
             Command::Ban(peer, lasting) => self.ban(peer, lasting),
             Command::Misbehaved(peer, fault) => self.misbehaved(peer, fault).await,
+            // Ends the loop that takes commands.
+            Command::Leave(_) => {}
         }
     }
 

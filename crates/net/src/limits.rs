@@ -79,3 +79,6 @@ pub(crate) const PUBLICATION_REST_MANY: Duration = Duration::from_secs(60);
 
 /// How often what is due is looked at: bans, contacts, searches, publications.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
+
+/// How long connections may take to close when a node leaves.
+pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(1);

@@ -176,6 +176,15 @@ impl Network {
         }
     }
 
+    /// Leaves the network, and waits until all connections are closed, as far as peers take part in it:
+    /// whoever is not told believes in the node for as long as it may be silent.
+    pub async fn leave(&self) {
+        let (reply, left) = oneshot::channel();
+        self.command(Command::Leave(reply));
+        // An error says that it is done.
+        let _ = left.await;
+    }
+
     /// Opens a stream and sends a request on it.
     async fn request(
         &self,

@@ -67,7 +67,8 @@ impl Streams {
 
     /// Opens a stream to a connected peer.
     pub(crate) fn open(&mut self, peer: PeerId, protocol: Protocol, reply: OpenReply) {
-        let Some(connection) = self.connections.get(&peer).and_then(|all| all.first()) else {
+        // The newest: an older one may be of a node that has been started anew since.
+        let Some(connection) = self.connections.get(&peer).and_then(|all| all.last()) else {
             // Whoever asked may have gone.
             let _ = reply.send(Err(OpenError::NotConnected));
             return;

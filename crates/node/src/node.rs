@@ -232,7 +232,7 @@ impl Base {
         let (connected, peers) = watch::channel(Vec::new());
         let contacts: Vec<Contact> = self.config.network.peers.clone();
         let follower = Follower::new(
-            network,
+            network.clone(),
             Arc::clone(&self.book),
             told_sender,
             tracks,
@@ -255,7 +255,9 @@ impl Base {
         self.ready(&fixed, &statuses).await?;
         stopped().await?;
         stop.send_replace(true);
-        driver.await.map_err(|_| NodeError::Panicked)
+        let ended = driver.await.map_err(|_| NodeError::Panicked);
+        network.leave().await;
+        ended
     }
 
     /// The sequencer.
@@ -284,7 +286,7 @@ impl Base {
         tokio::spawn(served);
         self.ready(&fixed, &statuses).await?;
         let sequencer = Sequencer {
-            network,
+            network: network.clone(),
             book: Arc::clone(&self.book),
             producer,
             executor,
@@ -293,10 +295,12 @@ impl Base {
             fixed,
         };
         let wait_for = devnet.wait_for.map_or(info.validators().len(), |peers| peers as usize);
-        tokio::select! {
-            ended = sequencer.run(wait_for, peers) => Ok(ended?),
+        let ended = tokio::select! {
+            ended = sequencer.run(wait_for, peers) => ended.map_err(NodeError::from),
             stopped = stopped() => stopped,
-        }
+        };
+        network.leave().await;
+        ended
     }
 
     /// The chain that the genesis describes, with the keys of its dev validators.

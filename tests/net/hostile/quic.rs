@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use ketch_net::{Contact, parse_address};
+use ketch_net::{Contact, NetworkConfig, parse_address};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::raw::{QUIC, Raw, TCP};
 use super::requests::{has_all_slots, says_nothing};
 use super::{CONTROL, OUTLINE, is_undisturbed};
-use crate::net::node::Node;
+use crate::net::node::{Node, config};
 use crate::net::quic::quic_config;
 
 /// Streams of one connection that its dialer may have open at once.
@@ -23,8 +23,8 @@ fn is_quic(address: &Multiaddr) -> bool {
 }
 
 /// The address at which `raw` sees a node that is told these of it.
-async fn reached_by(raw: &mut Raw, addresses: &[Multiaddr]) -> Multiaddr {
-    let node = Node::start(1).await;
+async fn reached_by(raw: &mut Raw, addresses: &[Multiaddr], config: NetworkConfig) -> Multiaddr {
+    let node = Node::with(1, config).await;
     let parsed = addresses.iter().map(|address| parse_address(&address.to_string()).unwrap());
     let contact = Contact { peer: raw.peer.clone(), addresses: parsed.collect() };
     assert!(node.network.connect(contact).await);
@@ -60,7 +60,10 @@ fn of_tcp(listener: &TcpListener) -> Multiaddr {
 async fn who_has_both_is_reached_by_tcp() {
     let mut raw = Raw::new(100, &[CONTROL]);
     let addresses = [raw.listen_on(QUIC).await, behind_a_delay(&raw.listen_on(TCP).await)];
-    let seen = reached_by(&mut raw, &addresses).await;
+    let mut patient = config();
+    // A tenth of it is how far TCP is ahead: much longer than anything on a busy machine.
+    patient.timeouts.connect = Duration::from_secs(100);
+    let seen = reached_by(&mut raw, &addresses, patient).await;
     assert!(!is_quic(&seen), "{seen}");
 }
 
@@ -69,7 +72,7 @@ async fn who_says_nothing_over_tcp_is_reached_by_quic() {
     let mut raw = Raw::new(100, &[CONTROL]);
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addresses = [of_tcp(&silent), raw.listen_on(QUIC).await];
-    let seen = reached_by(&mut raw, &addresses).await;
+    let seen = reached_by(&mut raw, &addresses, config()).await;
     assert!(is_quic(&seen), "{seen}");
 }
 
@@ -89,12 +92,13 @@ async fn who_keeps_too_many_streams_over_quic_opens_no_more() {
         let mut opening = tokio::spawn(raw.opening(OUTLINE));
         match timeout(Duration::from_secs(2), &mut opening).await {
             Ok(opened) => streams.push(opened.unwrap().unwrap()),
-            Err(_) => break opening,
+            // Those of ping and identify count too.
+            Err(_) if streams.len() >= STREAMS_MAX - 8 => break opening,
+            // The machine is busy.
+            Err(_) => streams.push(opening.await.unwrap().unwrap()),
         }
         assert!(streams.len() <= STREAMS_MAX);
     };
-    // Those of ping and identify count too.
-    assert!(streams.len() >= STREAMS_MAX - 8, "{}", streams.len());
     is_undisturbed(&mut server, &honest).await;
     assert!(!waiting.is_finished());
     drop(streams);

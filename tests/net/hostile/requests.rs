@@ -141,8 +141,9 @@ pub(super) async fn says_nothing(mut short: NetworkConfig) {
     for begun in 0..ANSWERS_PER_PEER {
         let mut stream = raw.open(STREAMS[begun % 4]).await;
         // Nothing, some of the length, or some of the message.
-        stream.write_all(&[9, 0, 0, 0, 8][..begun % 6]).await.unwrap();
-        stream.flush().await.unwrap();
+        // On a busy machine it may have lost the stream already.
+        let _ = stream.write_all(&[9, 0, 0, 0, 8][..begun % 6]).await;
+        let _ = stream.flush().await;
         streams.push(stream);
     }
     for mut stream in streams {

@@ -31,7 +31,7 @@ const CONNECTIONS_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(500).unwrap();
 const PART_CACHE_DEFAULT: NonZeroU64 = NonZeroU64::new(16 << 30).unwrap();
 /// The upper levels of a few large shards' trees; as much again as catching up may take.
 const BLOCK_CACHE_DEFAULT: NonZeroU64 = NonZeroU64::new(256 << 20).unwrap();
-/// Eight windows of 32 MiB, and half of what a node may take beside the block cache.
+/// Six windows of 32 MiB: more was no faster, and a node is to take half a gibibyte at most.
 const MEMORY_DEFAULT: NonZeroU64 = NonZeroU64::new(192 << 20).unwrap();
 /// Beside the network's port.
 const HTTP_DEFAULT: LoopbackAddress = LoopbackAddress::localhost(7680);
