@@ -11,29 +11,25 @@ use crate::pieces::{open, unpacked};
 use crate::seed::Seed;
 use crate::state::{BenchState, value};
 
-/// How many threads take windows from arrival to the store.
-const LANES: [usize; 2] = [2, 3];
+/// How many threads take windows from arrival to the store: one more than cores, since one waits for
+/// the disk.
+const LANES: usize = 3;
 
 /// Parts that arrive without a network.
-pub(crate) struct Arrival([Samples; 2]);
+pub(crate) struct Arrival(Samples);
 
 impl Arrival {
     pub(crate) fn new(bytes: u64) -> Self {
-        let name = |lanes| format!("unpack + verify + ingest, {lanes} lanes");
-        Self(LANES.map(|lanes| Samples::new(name(lanes), bytes)))
+        Self(Samples::new(format!("unpack + verify + ingest, {LANES} lanes"), bytes))
     }
 
     pub(crate) fn round(&mut self, state: &BenchState, seed: &Seed) {
-        for (lanes, samples) in LANES.into_iter().zip(&mut self.0) {
-            samples.add(arrive(state, &seed.packed, lanes));
-        }
+        self.0.add(arrive(state, &seed.packed, LANES));
     }
 
     pub(crate) fn print(&self, bound: f64) {
-        self.0.iter().for_each(Samples::print);
-        for (lanes, samples) in LANES.into_iter().zip(&self.0) {
-            print_share(&format!("{lanes} lanes"), samples, bound);
-        }
+        self.0.print();
+        print_share("without a network", &self.0, bound);
     }
 }
 
