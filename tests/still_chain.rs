@@ -148,15 +148,11 @@ impl Member {
         Self::started(self.command(peers))
     }
 
-    /// The same under a limit of the size of each file that it writes, in units of 512 bytes. Without
-    /// the signal, a write past the limit fails like one on a full disk.
+    /// The same under a limit of the size of each file that it writes: see [`limited`].
     pub(crate) fn start_limited(&self, peers: &[&str], blocks: u64) -> Process {
-        let whole = self.command(peers);
-        let mut shell = Command::new("sh");
-        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        shell.arg("-c").arg(limited).arg(whole.get_program()).args(whole.get_args());
-        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self::started(shell)
+        let mut command = limited(&self.command(peers), blocks);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::started(command)
     }
 
     fn started(mut command: Command) -> Process {
@@ -174,6 +170,15 @@ impl Member {
         let (address, http) = (text(&ready["addresses"][0]), text(&ready["http"]));
         Process { child, log, started, address, http }
     }
+}
+
+/// A command under a limit of the size of each file that it writes, in units of 512 bytes. Without the
+/// signal, a write past the limit fails like one on a full disk.
+pub(crate) fn limited(whole: &Command, blocks: u64) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    shell.arg("-c").arg(script).arg(whole.get_program()).args(whole.get_args());
+    shell
 }
 
 /// Reads a node's log as it comes, so that the node never waits for its reader.

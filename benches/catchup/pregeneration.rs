@@ -1,15 +1,13 @@
 //! From a store to packed parts in a cache.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use ketch_store::{PartCache, ShardStore};
+use ketch_store::ShardStore;
 use ketch_trie::PackedPart;
-use ketch_types::{Epoch, PartIndex};
+use ketch_types::Epoch;
 
 use crate::Options;
 use crate::measure::{Sample, Samples, print_share, sample};
 use crate::pieces::{indices, open, unpacked};
-use crate::seed::Seed;
+use crate::seed::{Seed, generate};
 use crate::state::BenchState;
 
 /// All parts of the seed's store, beside reading and packing alone.
@@ -24,7 +22,7 @@ pub(crate) fn run(options: &Options, state: &BenchState, seed: &Seed) {
         read.add(read_all(state, &store));
         pack.add(pack_all(state, &seed.packed));
         for (threads, samples) in [1, 2].into_iter().zip(&mut pregeneration) {
-            samples.add(pregenerate(state, &store, threads));
+            samples.add(pregenerate(&store, threads));
         }
     }
     println!();
@@ -57,23 +55,7 @@ fn read_all(state: &BenchState, store: &ShardStore) -> Sample {
 }
 
 /// All parts from the store into an empty cache.
-fn pregenerate(state: &BenchState, store: &ShardStore, threads: usize) -> Sample {
+fn pregenerate(store: &ShardStore, threads: usize) -> Sample {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let cache = PartCache::open(folder.path(), u64::MAX).expect("a new cache");
-    let next = AtomicUsize::new(0);
-    let view = store.epoch(Epoch(0)).expect("the start of epoch 0");
-    sample(|| {
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let take = || u32::try_from(next.fetch_add(1, Ordering::Relaxed)).ok();
-                    while let Some(index) = take().filter(|i| *i < state.manifest.part_count()) {
-                        let part = view.part(PartIndex(index)).expect("our own part");
-                        cache.insert(&part, Epoch(0)).expect("kept");
-                    }
-                });
-            }
-        });
-    })
-    .1
+    sample(|| generate(store, folder.path(), threads)).1
 }

@@ -1,11 +1,11 @@
 //! A node that has a state, with all its parts ready.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use ketch_store::{PartCache, ShardStore};
-use ketch_trie::{Manifest, PackedPart};
+use ketch_trie::{Manifest, PackedPart, Part};
 use ketch_types::{Epoch, PartIndex};
 
 use crate::state::PART_BYTES;
@@ -42,7 +42,9 @@ impl Seed {
         let head = store.import(entries, PART_BYTES).expect("an empty store");
         chain.begin_with(head.root());
         let manifest = store.manifest(Epoch(0)).expect("the state's start");
-        let packed = Arc::new(pack(&store, &manifest, &member));
+        let cache = generate(&store, &member.parts(), 2);
+        let packed = |part: &Part| cache.read(part.hash()).expect("readable").expect("kept");
+        let packed = Arc::new(manifest.parts().iter().map(packed).collect());
         Self { member, manifest, packed, probes }
     }
 
@@ -60,26 +62,24 @@ impl Seed {
     }
 }
 
-fn pack(store: &ShardStore, manifest: &Manifest, member: &Member) -> Vec<PackedPart> {
-    let cache = PartCache::open(&member.parts(), u64::MAX).expect("a new cache");
+/// Makes all parts of a store's state into the cache in a folder.
+pub(crate) fn generate(store: &ShardStore, folder: &Path, threads: usize) -> PartCache {
+    let cache = PartCache::open(folder, u64::MAX).expect("a new cache");
     let view = store.epoch(Epoch(0)).expect("the state's start");
-    let (next, packed) = (AtomicU32::new(0), Mutex::new(Vec::new()));
+    let next = AtomicU32::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
-                    let index = PartIndex(next.fetch_add(1, Ordering::Relaxed));
-                    if index.0 >= manifest.part_count() {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= view.manifest().part_count() {
                         return;
                     }
-                    let part = view.part(index).expect("our own part");
-                    let part = cache.insert(&part, Epoch(0)).expect("kept");
-                    packed.lock().unwrap_or_else(PoisonError::into_inner).push((index, part));
+                    let part = view.part(PartIndex(index)).expect("our own part");
+                    cache.insert(&part, Epoch(0)).expect("kept");
                 }
             });
         }
     });
-    let mut packed = packed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    packed.sort_unstable_by_key(|(index, _)| *index);
-    packed.into_iter().map(|(_, part)| part).collect()
+    cache
 }

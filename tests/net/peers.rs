@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ketch_net::{AnswerError, Contact, Network, NetworkEvent, Question, StartError};
+use ketch_net::{AnswerError, Contact, Network, NetworkConfig, NetworkEvent, Question, StartError};
 use ketch_types::ChainId;
 use ketch_wire::{Refusal, Request, Response};
 
@@ -34,7 +34,7 @@ async fn a_contact_that_comes_back_is_connected_again() {
 }
 
 /// A node on a port that another has just left; the system may need a moment.
-async fn restarted(number: u8, config: ketch_net::NetworkConfig) -> Node {
+async fn restarted(number: u8, config: NetworkConfig) -> Node {
     let started = async {
         loop {
             match Node::try_with(number, config.clone()).await {
@@ -49,9 +49,17 @@ async fn restarted(number: u8, config: ketch_net::NetworkConfig) -> Node {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_banned_is_cut_off_and_not_let_in_until_the_ban_is_over() {
-    let mut server = Node::start(1).await;
-    let mut client = Node::beside(2, &mut [&mut server]).await;
-    let lasting = Duration::from_secs(2);
+    is_kept_out(&config(), Duration::from_secs(2)).await;
+}
+
+/// Between two nodes of this configuration, a ban cuts off and keeps out for so long.
+pub(super) async fn is_kept_out(config: &NetworkConfig, lasting: Duration) {
+    let mut server = Node::with(1, config.clone()).await;
+    let mut dials = config.clone();
+    dials.contacts = vec![server.contact()];
+    let mut client = Node::with(2, dials).await;
+    client.connected(&server.peer).await;
+    server.connected(&client.peer).await;
     server.network.ban(&client.peer, lasting);
     let banned = tokio::time::Instant::now();
     client.disconnected(&server.peer).await;
@@ -123,8 +131,13 @@ async fn a_full_node_lets_nobody_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_is_taken_is_refused_with_its_address() {
-    let server = Node::start(1).await;
-    let mut taken = config();
+    is_refused_a_taken_port(config()).await;
+}
+
+/// A second node on the port of one of this configuration does not start, and names the address.
+pub(super) async fn is_refused_a_taken_port(config: NetworkConfig) {
+    let server = Node::with(1, config.clone()).await;
+    let mut taken = config;
     taken.listen = server.network.listening().to_vec();
     let refused = Network::start(taken, &key(2)).await.err().unwrap();
     let address = ketch_net::address_text(&server.network.listening()[0]).unwrap();

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use ketch_net::{AnswerError, Contact, Network, NetworkConfig, Question};
+use ketch_net::{AnswerError, Contact, NetworkConfig, Question};
 use ketch_types::PartSet;
 use ketch_wire::{PartsEnd, Refusal, Request, Response};
 use tokio::time::Instant;
 
 use super::answers::{parts, serve, take};
 use super::finding::{EPOCH, SHARD, found, know};
-use super::node::{Node, config, key};
+use super::node::{Node, config};
+use super::peers::{is_kept_out, is_refused_a_taken_port};
 use super::state::State;
 
 /// A node on loopback that listens on QUIC alone, at a port chosen by the system.
@@ -67,16 +68,7 @@ async fn where_tcp_is_refused_quic_is_used() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_banned_is_cut_off_and_not_let_in_over_quic_either() {
-    let mut server = Node::with(1, quic_config()).await;
-    let mut client = beside(2, &mut server, quic_config()).await;
-    let lasting = Duration::from_secs(3);
-    server.network.ban(&client.peer, lasting);
-    let banned = Instant::now();
-    client.disconnected(&server.peer).await;
-    server.disconnected(&client.peer).await;
-    // The contact is dialed again and again meanwhile.
-    server.connected(&client.peer).await;
-    assert!(banned.elapsed() >= lasting);
+    is_kept_out(&quic_config(), Duration::from_secs(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,12 +107,7 @@ async fn answers_keep_to_the_limits_over_quic() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_of_quic_that_is_taken_is_refused_with_its_address() {
-    let server = Node::with(1, quic_config()).await;
-    let mut taken = quic_config();
-    taken.listen = server.network.listening().to_vec();
-    let refused = Network::start(taken, &key(2)).await.err().unwrap();
-    let address = ketch_net::address_text(&server.network.listening()[0]).unwrap();
-    assert!(refused.to_string().contains(&address), "{refused}");
+    is_refused_a_taken_port(quic_config()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

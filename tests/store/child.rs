@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use ketch_store::StoreError;
 
 use super::*;
+use crate::still_chain::limited;
 
 const ROLE: &str = "KETCH_TEST_ROLE";
 const FOLDER: &str = "KETCH_TEST_FOLDER";
@@ -27,11 +28,8 @@ impl Process {
 
     /// The same under a limit of the size of each file that it writes, in units of 512 bytes.
     pub(super) fn start_limited(role: &str, folder: &Path, blocks: u64) -> Self {
-        let mut shell = Command::new("sh");
-        // Without the signal, a write past the limit fails like one on a full disk.
-        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        shell.arg("-c").arg(limited).arg(std::env::current_exe().unwrap());
-        Self::start_by(shell, role, folder)
+        let whole = Command::new(std::env::current_exe().unwrap());
+        Self::start_by(limited(&whole, blocks), role, folder)
     }
 
     fn start_by(mut command: Command, role: &str, folder: &Path) -> Self {
