@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ketch_coordinator::{Config, Event};
-use ketch_sim::{Chain, ChainSetup, Conduct, Lie, LinkSpeed, NodeId, NodeSetup, World};
+use ketch_sim::{
+    Chain, ChainSetup, Conduct, Content, Lie, LinkSpeed, NodeId, NodeSetup, Tries, World,
+};
 use ketch_types::{Epoch, Instant, ShardId};
 
 mod crashes;
@@ -26,13 +28,17 @@ const TAKER: NodeId = 0;
 fn chain() -> ChainSetup {
     ChainSetup {
         shards: vec![(OLD, 200), (S, 2_500)],
-        value_bytes: 400,
+        content: tries(20),
         cut: 16_384,
         epochs: 4,
         epoch_length: 40,
         block_interval: Duration::from_millis(500),
-        writes: 20,
     }
+}
+
+/// Real tries with so many writes a chunk.
+fn tries(writes: u64) -> Content {
+    Content::Tries(Tries { value_bytes: 400, writes })
 }
 
 /// Windows, memory and patience in proportion to such a state.

@@ -10,7 +10,7 @@ const B: ShardId = ShardId(22);
 /// A shard of which a fifth of the parts change in an epoch of twenty seconds.
 fn calm() -> Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
-    let setup = ChainSetup { epoch_length: 10, epochs: 8, writes: 2, ..chain() };
+    let setup = ChainSetup { epoch_length: 10, epochs: 8, content: tries(2), ..chain() };
     let setup = ChainSetup { block_interval: Duration::from_secs(2), ..setup };
     Arc::clone(CHAIN.get_or_init(|| Arc::new(Chain::new(setup, 1).unwrap())))
 }
@@ -98,7 +98,7 @@ fn a_download_that_outlives_what_trackers_keep_turns_to_the_newest_epoch() {
     for seed in SEEDS {
         // So much changes in an epoch that to finish the old one is better while that is kept.
         let busy = ChainSetup { epoch_length: 20, epochs: 8, ..chain() };
-        let chain = Arc::new(Chain::new(ChainSetup { writes: 6, ..busy }, seed).unwrap());
+        let chain = Arc::new(Chain::new(ChainSetup { content: tries(6), ..busy }, seed).unwrap());
         let speed = LinkSpeed { download: 4 << 20, upload: 1 << 20, ..taker().speed };
         let nodes = vec![NodeSetup { speed, ..taker() }, tracker(), sequencer()];
         let mut world = World::on(chain, seed, nodes);
@@ -171,7 +171,8 @@ fn a_released_shard_is_served_until_the_epoch_after_next_begins_and_then_dropped
 
 #[test]
 fn an_empty_shard_is_taken_at_once() {
-    let empty = |writes| ChainSetup { shards: vec![(OLD, 50), (S, 0)], writes, ..chain() };
+    let empty =
+        |writes| ChainSetup { shards: vec![(OLD, 50), (S, 0)], content: tries(writes), ..chain() };
     for writes in [0, 5] {
         let chain = Arc::new(Chain::new(empty(writes), 1).unwrap());
         for seed in SEEDS {

@@ -12,7 +12,8 @@ const SEEDS: std::ops::Range<u64> = 0..4;
 /// network whose coordinators have the default configuration, times are the same.
 fn coarse() -> Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
-    let setup = ChainSetup { shards: vec![(OLD, 20), (S, 640)], cut: 16_384, writes: 4, ..chain() };
+    let setup =
+        ChainSetup { shards: vec![(OLD, 20), (S, 640)], cut: 16_384, content: tries(4), ..chain() };
     Arc::clone(CHAIN.get_or_init(|| Arc::new(Chain::new(setup, 1).unwrap())))
 }
 
@@ -34,7 +35,7 @@ fn of_coarse(tracked: Vec<Vec<ShardId>>, genesis: Vec<ShardId>) -> NodeSetup {
 /// A shard of which a fifth of the parts change in an epoch.
 fn calm() -> Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
-    let setup = ChainSetup { epoch_length: 10, writes: 2, ..chain() };
+    let setup = ChainSetup { epoch_length: 10, content: tries(2), ..chain() };
     let setup = ChainSetup { block_interval: Duration::from_secs(2), ..setup };
     Arc::clone(CHAIN.get_or_init(|| Arc::new(Chain::new(setup, 1).unwrap())))
 }

@@ -12,14 +12,14 @@ const SMALL: ShardId = ShardId(12);
 fn two_shards() -> Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
     let setup = ChainSetup { shards: vec![(OLD, 50), (BIG, 2_400), (SMALL, 1_200)], ..chain() };
-    let setup = ChainSetup { writes: 4, ..setup };
+    let setup = ChainSetup { content: tries(4), ..setup };
     Arc::clone(CHAIN.get_or_init(|| Arc::new(Chain::new(setup, 1).unwrap())))
 }
 
 /// Epochs of two hundred seconds.
 fn long_epochs() -> Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
-    let setup = ChainSetup { epoch_length: 100, epochs: 2, writes: 4, ..chain() };
+    let setup = ChainSetup { epoch_length: 100, epochs: 2, content: tries(4), ..chain() };
     let setup = ChainSetup { block_interval: Duration::from_secs(2), ..setup };
     Arc::clone(CHAIN.get_or_init(|| Arc::new(Chain::new(setup, 1).unwrap())))
 }
@@ -127,8 +127,8 @@ fn with_bandwidth_to_spare_nothing_but_on_time_is_ever_said() {
 #[test]
 fn a_line_that_just_suffices_is_never_called_impossible() {
     for seed in SEEDS {
-        // The state takes twelve of twenty seconds.
-        let mut world = world(seed, vec![taker_receiving(47_000), tracker(), sequencer()]);
+        // The state and the chain's blocks take fifteen of twenty seconds.
+        let mut world = world(seed, vec![taker_receiving(85_000), tracker(), sequencer()]);
         assert_taken(&mut world, &seed);
         let told = verdicts(&world, S, seconds(20));
         let never = |(_, v): &(Instant, Verdict)| matches!(v, Verdict::Impossible { .. });
@@ -136,17 +136,17 @@ fn a_line_that_just_suffices_is_never_called_impossible() {
     }
 }
 
-/// The state in some twenty parts.
+/// The state in some twenty parts, and blocks that take little of a line.
 fn huge_parts() -> Arc<Chain> {
     static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
-    let setup = ChainSetup { cut: 65_536, writes: 4, ..chain() };
+    let setup = ChainSetup { cut: 65_536, content: tries(1), ..chain() };
     Arc::clone(CHAIN.get_or_init(|| Arc::new(Chain::new(setup, 1).unwrap())))
 }
 
 #[test]
 fn a_line_that_brings_no_part_before_the_epoch_ends_is_called_impossible_in_its_first_half() {
     for seed in SEEDS {
-        let nodes = vec![taker_receiving(1_000), tracker(), sequencer()];
+        let nodes = vec![taker_receiving(4_000), tracker(), sequencer()];
         let mut world = World::on(huge_parts(), seed, nodes);
         let impossible = |(_, v): &(Instant, Verdict)| matches!(v, Verdict::Impossible { .. });
         let told = |world: &World| verdicts(world, S, seconds(10));

@@ -239,6 +239,11 @@ impl Coordinator {
         self.shards.values().map(|shard| self.status(shard))
     }
 
+    /// Where a shard's task is, if it has one.
+    pub fn phase(&self, shard: ShardId) -> Option<Phase> {
+        self.shards.get(&shard).map(|shard| shard.phase)
+    }
+
     /// Whether nothing is under way: no request, no job, nobody being served.
     pub fn is_at_rest(&self) -> bool {
         self.requests.is_empty() && self.jobs.open.is_empty() && self.serving.is_empty()

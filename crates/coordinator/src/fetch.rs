@@ -11,7 +11,7 @@ use crate::id::{Peer, RequestId};
 use crate::peers::{Holders, Kind, PeerState, Standing, StateKey};
 use crate::request::Subject;
 use crate::shard::{Phase, Shard};
-use crate::verdict::time_for;
+use crate::verdict::{Verdict, time_for};
 
 /// One request that is about to be made.
 struct Assignment {
@@ -25,11 +25,26 @@ impl Coordinator {
     pub(crate) fn fetch(&mut self) {
         let mut memory = self.config.memory_bytes.saturating_sub(self.pending_bytes());
         for id in self.order.clone() {
+            if self.yields(id) {
+                continue;
+            }
             while let Some(bytes) = self.fetch_some(id, memory) {
                 memory = memory.saturating_sub(bytes);
             }
         }
         self.ask_summaries();
+    }
+
+    /// Whether a shard that cannot be in time leaves the line to the blocks of one that can be, as long
+    /// as that one gains by it.
+    fn yields(&self, id: ShardId) -> bool {
+        let is_lost =
+            |shard: &Shard| matches!(shard.outlook.verdict, Some(Verdict::Impossible { .. }));
+        let needs_blocks = |shard: &Shard| {
+            let gains = self.now - shard.gained <= self.config.stall_timeout;
+            shard.phase == Phase::Replaying && shard.deadline.is_some() && !is_lost(shard) && gains
+        };
+        self.shards.get(&id).is_some_and(is_lost) && self.shards.values().any(needs_blocks)
     }
 
     /// Makes one request or opens one window; the bytes that it takes, if there was anything to do.

@@ -1,24 +1,23 @@
+//! The chain: epochs, roots, and what each chunk writes.
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{EpochStart, PartSizes};
-use ketch_trie::{
-    Commit, Manifest, MemoryState, Outline, ReadError, StateBuilder, Writes, state_root,
-};
+use ketch_coordinator::EpochStart;
 use ketch_types::{Chance, Epoch, Height, Instant, PartIndex, ShardId, StateRoot};
 
-/// The entries of a state.
-pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+use crate::content::{Chunk, Start};
+use crate::stand_in::{self, StandIns};
+use crate::tries::{Growing, TrieError, Tries};
 
 /// What chain a world has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainSetup {
-    /// The shards, and how many entries each has at genesis.
+    /// The shards, and how large each is at genesis. *Units:* entries of a trie, bytes of a stand-in.
     pub shards: Vec<(ShardId, u64)>,
-    /// The size of a value, key and header not counted. *Units:* bytes.
-    pub value_bytes: u64,
+    /// What states are made of.
+    pub content: Content,
     /// The size of parts. *Units:* bytes.
     pub cut: u32,
     /// Epochs that are prepared.
@@ -27,62 +26,59 @@ pub struct ChainSetup {
     pub epoch_length: u64,
     /// The time between blocks.
     pub block_interval: Duration,
-    /// Writes of each chunk, one in ten of them a delete.
-    pub writes: u64,
+}
+
+/// What states are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Real tries, where it matters what is in them.
+    Tries(Tries),
+    /// Stand-ins, where only sizes matter.
+    StandIns(StandIns),
 }
 
 /// A chain that was made beforehand: everybody's truth.
 #[derive(Debug)]
 pub struct Chain {
     setup: ChainSetup,
-    starts: BTreeMap<(ShardId, Epoch), Arc<StartState>>,
-    outputs: BTreeMap<(ShardId, Height), Arc<Writes>>,
+    starts: BTreeMap<(ShardId, Epoch), Arc<Start>>,
+    /// Of tries; those of stand-ins are made when they are asked for.
+    chunks: BTreeMap<(ShardId, Height), Chunk>,
     roots: BTreeMap<(ShardId, Height), StateRoot>,
+    empty: Option<Arc<Start>>,
 }
-
-/// One shard's state at an epoch's start.
-#[derive(Debug)]
-pub(crate) struct StartState {
-    pub(crate) entries: Entries,
-    pub(crate) manifest: Arc<Manifest>,
-    pub(crate) sizes: PartSizes,
-}
-
-/// Making a chain failed; only an impossible setup does that.
-pub(crate) type ChainError = ReadError<Infallible>;
 
 impl Chain {
-    /// The chain of a setup; all its entries come from `seed`. None if the setup breaks the
+    /// The chain of a setup; all that is in it comes from `seed`. None if the setup breaks the
     /// commitment's limits.
     pub fn new(setup: ChainSetup, seed: u64) -> Option<Self> {
-        let mut chain = Chain {
-            setup,
-            starts: BTreeMap::new(),
-            outputs: BTreeMap::new(),
-            roots: BTreeMap::new(),
-        };
-        for (shard, entries) in chain.setup.shards.clone() {
-            chain.make_shard(shard, entries, &mut Chance::new(seed ^ u64::from(shard.0))).ok()?;
+        let (starts, chunks) = (BTreeMap::new(), BTreeMap::new());
+        let mut chain = Chain { setup, starts, chunks, roots: BTreeMap::new(), empty: None };
+        let cut = chain.setup.cut;
+        for (shard, size) in chain.setup.shards.clone() {
+            let chance = Chance::new(seed ^ u64::from(shard.0));
+            match chain.setup.content {
+                Content::Tries(like) => {
+                    chain.grow(shard, size, Growing::new(like, chance)).ok()?;
+                    chain.empty =
+                        Growing::new(like, Chance::new(seed)).start(cut).ok()?.map(Arc::new);
+                }
+                Content::StandIns(like) => {
+                    chain.stand_in(shard, size, like, chance);
+                    let empty = stand_in::genesis(like, 0, cut, &mut Chance::new(seed));
+                    chain.empty = Some(Arc::new(empty));
+                }
+            }
         }
         Some(chain)
     }
 
-    fn make_shard(
-        &mut self,
-        shard: ShardId,
-        count: u64,
-        chance: &mut Chance,
-    ) -> Result<(), ChainError> {
-        let (mut state, mut entries) = (MemoryState::default(), Entries::new());
-        let mut genesis = Writes::default();
-        for _ in 0..count {
-            put(&mut genesis, &key(chance), chance, self.setup.value_bytes);
-        }
-        self.step(shard, Height(0), genesis, &mut state, &mut entries)?;
-        let last = self.setup.epochs * self.setup.epoch_length;
-        for height in 1..=last {
-            let writes = self.writes(&entries, chance);
-            self.step(shard, Height(height), writes, &mut state, &mut entries)?;
+    fn grow(&mut self, shard: ShardId, entries: u64, mut state: Growing) -> Result<(), TrieError> {
+        let genesis = state.genesis(entries);
+        self.step(shard, Height(0), genesis, &mut state)?;
+        for height in 1..=self.last_height().0 {
+            let writes = state.writes();
+            self.step(shard, Height(height), writes, &mut state)?;
         }
         Ok(())
     }
@@ -91,42 +87,29 @@ impl Chain {
         &mut self,
         shard: ShardId,
         height: Height,
-        writes: Writes,
-        state: &mut MemoryState,
-        entries: &mut Entries,
-    ) -> Result<(), ChainError> {
-        state.commit(&writes)?;
-        apply(entries, &writes);
-        self.roots.insert((shard, height), state.root());
-        self.outputs.insert((shard, height), Arc::new(writes));
-        if height.0.is_multiple_of(self.setup.epoch_length) {
-            let epoch = Epoch(height.0 / self.setup.epoch_length);
-            let outline = Outline::of_state(state, self.setup.cut)?;
-            if let Ok(manifest) = Manifest::new(outline) {
-                let start = StartState {
-                    entries: entries.clone(),
-                    sizes: sizes_of(&manifest),
-                    manifest: Arc::new(manifest),
-                };
-                self.starts.insert((shard, epoch), Arc::new(start));
-            }
+        writes: ketch_trie::Writes,
+        state: &mut Growing,
+    ) -> Result<(), TrieError> {
+        let (root, chunk) = state.apply(writes)?;
+        self.roots.insert((shard, height), root);
+        self.chunks.insert((shard, height), chunk);
+        if let Some(epoch) = self.epoch_starting_after(height)
+            && let Some(start) = state.start(self.setup.cut)?
+        {
+            self.starts.insert((shard, epoch), Arc::new(start));
         }
         Ok(())
     }
 
-    /// A chunk's writes: new keys, old keys again, and deletes.
-    fn writes(&self, entries: &Entries, chance: &mut Chance) -> Writes {
-        let mut writes = Writes::default();
-        for number in 0..self.setup.writes {
-            let near = key(chance);
-            let old = entries.range(near.clone()..).next().map(|(key, _)| key.clone());
-            match (number % 10, old) {
-                (0, Some(old)) => drop(writes.delete(&old)),
-                (1..=4, Some(old)) => put(&mut writes, &old, chance, self.setup.value_bytes),
-                _ => put(&mut writes, &near, chance, self.setup.value_bytes),
-            }
+    fn stand_in(&mut self, shard: ShardId, bytes: u64, like: StandIns, mut chance: Chance) {
+        let mut start = Some(stand_in::genesis(like, bytes, self.setup.cut, &mut chance));
+        for epoch in (0..=self.setup.epochs).map(Epoch) {
+            let Some(this) = start else { return };
+            start = stand_in::next(like, &this, &mut chance);
+            let height = Height(epoch.0 * self.setup.epoch_length);
+            self.roots.insert((shard, height), this.root());
+            self.starts.insert((shard, epoch), Arc::new(this));
         }
-        writes
     }
 
     /// What a node is told when an epoch begins.
@@ -136,10 +119,8 @@ impl Chain {
         tracked: Vec<ShardId>,
         tracked_next: Vec<ShardId>,
     ) -> EpochStart {
-        let roots =
-            self.setup.shards.iter().filter_map(|(shard, _)| {
-                Some((*shard, self.start(*shard, epoch)?.manifest.root()))
-            });
+        let shards = self.setup.shards.iter().map(|(shard, _)| *shard);
+        let roots = shards.filter_map(|shard| Some((shard, self.start(shard, epoch)?.root())));
         EpochStart {
             epoch,
             first_height: Height(epoch.0 * self.setup.epoch_length + 1),
@@ -151,26 +132,56 @@ impl Chain {
         }
     }
 
-    pub(crate) fn setup(&self) -> &ChainSetup {
+    /// What the chain was made from.
+    pub fn setup(&self) -> &ChainSetup {
         &self.setup
     }
 
-    pub(crate) fn start(&self, shard: ShardId, epoch: Epoch) -> Option<&Arc<StartState>> {
+    pub(crate) fn last_height(&self) -> Height {
+        Height(self.setup.epochs * self.setup.epoch_length)
+    }
+
+    pub(crate) fn start(&self, shard: ShardId, epoch: Epoch) -> Option<&Arc<Start>> {
         self.starts.get(&(shard, epoch))
     }
 
-    pub(crate) fn outputs(&self, shard: ShardId, height: Height) -> Option<&Arc<Writes>> {
-        self.outputs.get(&(shard, height))
+    /// The start of any epoch at which a shard has a root; the state without entries, of which nobody
+    /// needs to be asked, is everybody's.
+    pub(crate) fn start_of(&self, shard: ShardId, root: StateRoot) -> Option<&Arc<Start>> {
+        let starts = self.starts.range((shard, Epoch(0))..=(shard, Epoch(u64::MAX)));
+        let found = starts.map(|(_, start)| start).find(|start| start.root() == root);
+        found.or(self.empty.as_ref().filter(|empty| empty.root() == root))
+    }
+
+    pub(crate) fn chunk(&self, shard: ShardId, height: Height) -> Option<Chunk> {
+        match self.setup.content {
+            Content::Tries(_) => self.chunks.get(&(shard, height)).cloned(),
+            Content::StandIns(like) => {
+                (height <= self.last_height()).then(|| stand_in::chunk(like, shard, height))
+            }
+        }
     }
 
     /// The committed root of a shard at a height.
     pub fn root(&self, shard: ShardId, height: Height) -> Option<StateRoot> {
-        self.roots.get(&(shard, height)).copied()
+        let known = self.roots.get(&(shard, height)).copied();
+        known.or_else(|| match self.setup.content {
+            Content::Tries(_) => None,
+            Content::StandIns(_) => Some(stand_in::root_at(shard, height)),
+        })
     }
 
     /// The size of a shard's state at an epoch's start. *Units:* bytes.
     pub fn state_bytes(&self, shard: ShardId, epoch: Epoch) -> u64 {
         self.start(shard, epoch).map_or(0, |start| start.sizes.total_bytes())
+    }
+
+    /// The same, as it is sent. *Units:* bytes.
+    pub fn packed_bytes(&self, shard: ShardId, epoch: Epoch) -> u64 {
+        self.start(shard, epoch).map_or(0, |start| {
+            let parts = (0..start.sizes.count()).map(PartIndex);
+            parts.filter_map(|part| start.parcel(part)).map(|parcel| parcel.bytes()).sum()
+        })
     }
 
     /// How many parts a shard's state has at an epoch's start.
@@ -180,17 +191,13 @@ impl Chain {
 
     /// How many of these were not at the start of the epoch before.
     pub fn changed_parts(&self, shard: ShardId, epoch: Epoch) -> usize {
+        let contents = |start: &Arc<Start>| -> BTreeSet<u64> {
+            let parts = (0..start.sizes.count()).map(PartIndex);
+            parts.filter_map(|part| start.content(part)).collect()
+        };
         let before = epoch.0.checked_sub(1).and_then(|before| self.start(shard, Epoch(before)));
-        let old = before.into_iter().flat_map(|start| start.manifest.parts());
-        let old: BTreeSet<_> = old.map(ketch_trie::Part::hash).collect();
-        let new = self.start(shard, epoch).into_iter().flat_map(|start| start.manifest.parts());
-        new.filter(|part| !old.contains(&part.hash())).count()
-    }
-
-    /// The manifest of the state without entries, of which nobody needs to be asked.
-    pub(crate) fn empty_manifest(&self) -> Option<Arc<Manifest>> {
-        let outline = Outline::of_state(&MemoryState::default(), self.setup.cut).ok()?;
-        Manifest::new(outline).ok().map(Arc::new)
+        let old = before.map(contents).unwrap_or_default();
+        self.start(shard, epoch).map_or(0, |start| contents(start).difference(&old).count())
     }
 
     /// When a block is produced; block 1 a block interval after the beginning.
@@ -199,68 +206,14 @@ impl Chain {
         Instant::ORIGIN + self.setup.block_interval.saturating_mul(blocks)
     }
 
+    /// The epoch that a height is in, or whose start is the state after it.
+    pub(crate) fn epoch_after(&self, height: Height) -> Epoch {
+        Epoch(height.0 / self.setup.epoch_length)
+    }
+
     /// The epoch whose start is the state after a height, if one is.
     pub(crate) fn epoch_starting_after(&self, height: Height) -> Option<Epoch> {
         let at_start = height.0.is_multiple_of(self.setup.epoch_length);
-        at_start.then(|| Epoch(height.0 / self.setup.epoch_length))
+        at_start.then(|| self.epoch_after(height))
     }
-}
-
-impl StartState {
-    /// The payload of one part.
-    pub(crate) fn payload(&self, part: PartIndex) -> Vec<u8> {
-        Self::payload_of(&self.entries, &self.manifest, part)
-    }
-
-    /// The payload of one part of a manifest, from entries that may be only some of the state's.
-    pub(crate) fn payload_of(entries: &Entries, manifest: &Manifest, part: PartIndex) -> Vec<u8> {
-        let mut payload = Vec::new();
-        let Some(range) = manifest.part_range(part) else { return payload };
-        for (key, value) in entries.range(range.low.clone()..) {
-            if !range.contains(key) {
-                break;
-            }
-            if let Ok(entry) = ketch_trie::Entry::new(key, value) {
-                entry.encode(&mut payload);
-            }
-        }
-        payload
-    }
-}
-
-pub(crate) fn sizes_of(manifest: &Manifest) -> PartSizes {
-    let bytes = manifest.parts().iter().map(|part| u32::try_from(part.bytes()).unwrap_or(u32::MAX));
-    PartSizes::new(manifest.root(), manifest.outline().cut(), bytes.collect())
-}
-
-pub(crate) fn apply(entries: &mut Entries, writes: &Writes) {
-    for (key, value) in writes.iter() {
-        match value {
-            Some(value) => drop(entries.insert(key.to_vec(), value.to_vec())),
-            None => drop(entries.remove(key)),
-        }
-    }
-}
-
-/// The root of some entries, computed from nothing but them.
-pub(crate) fn root_of(entries: &Entries) -> StateRoot {
-    let mut builder = StateBuilder::new(|_, _| {});
-    for (key, value) in entries {
-        // Entries of a chain keep the limits, and a map keeps the order.
-        let _ = builder.push(key, value);
-    }
-    let top: Option<Commit> = builder.finish();
-    state_root(top.as_ref())
-}
-
-fn key(chance: &mut Chance) -> Vec<u8> {
-    chance.bytes(12)
-}
-
-fn put(writes: &mut Writes, key: &[u8], chance: &mut Chance, value_bytes: u64) {
-    let length = 1 + chance.draw() % (value_bytes.max(1) * 2);
-    // Half of a value repeats, as real values do, so that parts shrink when they are packed.
-    let mut value = chance.bytes(usize::try_from(length / 2 + 1).unwrap_or(1));
-    value.resize(usize::try_from(length).unwrap_or(1), 7);
-    let _ = writes.put(key, &value);
 }

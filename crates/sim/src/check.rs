@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use ketch_coordinator::{Event, Phase, Verdict};
+use ketch_coordinator::{Event, Phase, Verdict, Work};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 
 use crate::node::NodeId;
+use crate::world::World;
 
 /// What must never happen, whatever is done to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,18 @@ pub enum Breach {
     TimerInThePast(NodeId),
     /// A task went where it must not go from where it was.
     WrongPhase(NodeId, ShardId, Phase, Phase),
+    /// A part was stored that is not the state's.
+    Unverified(NodeId, ShardId, PartIndex),
+    /// A shard was called caught up, and what is there is not what the chain committed to.
+    FalseAtCaughtUp(NodeId, ShardId),
+    /// Two jobs write to one shard's store at once.
+    TwoWriters(NodeId, ShardId),
+    /// More windows are applied at once than may be.
+    TooManyApplies(NodeId, usize),
+    /// A node thinks that nothing is under way, and something is.
+    RestsTooEarly(NodeId),
+    /// Nothing is under way any more, and a node thinks that something is.
+    NeverRests(NodeId),
 }
 
 /// What happened in a world, for tests to look at.
@@ -44,8 +57,12 @@ pub struct Ledger {
     pub sent_while_fetching: u64,
     /// Parts that arrived, were verified and were not needed any more.
     pub wasted_parts: u64,
+    /// The bytes of these, packed. *Units:* bytes.
+    pub wasted_bytes: u64,
     /// Parts that arrived and were verified.
     pub verified_parts: u64,
+    /// What went wrong, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
     /// How often each part was made for the cache, by whom.
     pub generated: BTreeMap<(NodeId, StateRoot, PartIndex), u32>,
     /// Which parts were asked of whom.
@@ -125,4 +142,98 @@ impl Ledger {
             self.breach(Breach::AnnouncedBeforeDurable(node, shard));
         }
     }
+}
+
+impl World {
+    /// Checks a node after each turn of its coordinator.
+    pub(crate) fn check_node(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(id) else { return };
+        let Some(policy) = &node.policy else { return };
+        let pending = policy.pending_bytes();
+        let largest = u64::from(self.chain.setup().cut) + 4_096;
+        if pending > node.setup.config.memory_bytes.max(largest) + largest {
+            self.ledger.breach(Breach::OverBudget(id, pending));
+        }
+        let memory = &node.memory;
+        let is_busy = !(memory.requests.is_empty() && memory.jobs.is_empty());
+        if is_busy && node.setup.defences.ends && policy.is_at_rest() {
+            self.ledger.breach(Breach::RestsTooEarly(id));
+        }
+    }
+
+    /// Checks an event against what is on the disk.
+    pub(crate) fn check_event(&mut self, id: NodeId, event: &Event) {
+        if let Event::CaughtUp { shard, .. } = event
+            && self.verifies(id)
+            && !self.holds_truth(id, *shard)
+        {
+            self.ledger.breach(Breach::FalseAtCaughtUp(id, *shard));
+        }
+    }
+
+    fn verifies(&self, id: NodeId) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.setup.defences.verify)
+    }
+
+    /// Checks that whatever begins to write to a store is alone there; windows of one state may be
+    /// applied together.
+    pub(crate) fn check_writers(&mut self, id: NodeId, work: &Work) {
+        let Some(node) = self.nodes.get(id) else { return };
+        let (Some(shard), true) = (work.shard(), writes(work)) else { return };
+        let others = node.memory.jobs.values().filter(|w| w.shard() == Some(shard) && writes(w));
+        let others: Vec<&Work> = others.collect();
+        let is_apply = |work: &Work| matches!(work, Work::Apply { .. });
+        let all_apply = is_apply(work) && others.iter().all(|other| is_apply(other));
+        if !others.is_empty() && !all_apply {
+            self.ledger.breach(Breach::TwoWriters(id, shard));
+        }
+        let applies = node.memory.jobs.values().filter(|work| is_apply(work)).count();
+        if is_apply(work) && applies >= node.setup.config.applies_max {
+            self.ledger.breach(Breach::TooManyApplies(id, applies + 1));
+        }
+    }
+
+    /// Takes note of where tasks are when an epoch ends: each is a thing that can go wrong.
+    pub(crate) fn note_epoch_end(&mut self) {
+        let policies = self.nodes.iter().filter_map(|node| node.policy.as_ref());
+        let phases: Vec<Phase> = policies.flat_map(crate::policy::Policy::phases).collect();
+        for phase in phases {
+            let name = match phase {
+                Phase::Opening => "epoch-ends-while-opening",
+                Phase::Locating => "epoch-ends-while-locating",
+                Phase::Reconciling => "epoch-ends-while-reconciling",
+                Phase::Downloading => "epoch-ends-while-downloading",
+                Phase::Completing => "epoch-ends-while-completing",
+                Phase::Replaying => "epoch-ends-while-replaying",
+                Phase::Following | Phase::Frozen => continue,
+                Phase::Stopped => "epoch-ends-while-stopped",
+            };
+            *self.ledger.faults.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Notes every node that is up, has nothing under way, and does not know it.
+    pub fn check_rest(&mut self) {
+        for (id, node) in self.nodes.iter().enumerate() {
+            let memory = &node.memory;
+            let rests =
+                memory.requests.is_empty() && memory.jobs.is_empty() && memory.asks.is_empty();
+            if rests && node.policy.as_ref().is_some_and(|policy| !policy.is_at_rest()) {
+                self.ledger.breaches.push(Breach::NeverRests(id));
+            }
+        }
+    }
+}
+
+/// Whether work changes what is in a store.
+fn writes(work: &Work) -> bool {
+    matches!(
+        work,
+        Work::Open { .. }
+            | Work::Reconcile { .. }
+            | Work::Apply { .. }
+            | Work::Complete { .. }
+            | Work::Replay { .. }
+            | Work::DropShard { .. }
+    )
 }

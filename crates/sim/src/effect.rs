@@ -1,30 +1,18 @@
 //! What a driver does about a coordinator's commands.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ketch_coordinator::{
-    Ask, Command, Failure, Input, JobEnd, JobId, Query, RequestEnd, RequestId, Work,
+    Ask, Command, Failure, Input, JobEnd, JobId, OurFault, Query, RequestEnd, RequestId, Work,
 };
-use ketch_trie::PackedPart;
-use ketch_types::{Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
-use ketch_wire::Holding;
+use ketch_types::{Height, PartIndex, PartSet, ShardId, StateRoot};
 
-use crate::chain::StartState;
 use crate::check::Breach;
-use crate::message::{Answer, Message, writes_bytes};
+use crate::content::{Parcel, Start};
+use crate::message::{Answer, Message};
 use crate::node::{Incoming, NodeId, Outgoing};
 use crate::world::{Happening, World, handle, node_of};
-
-/// A look-up in the DHT, with the dialling of whoever is found.
-const SEARCH: Duration = Duration::from_millis(80);
-/// Opening or closing something on a disk.
-const DISK: Duration = Duration::from_millis(10);
-/// How often a driver tells of a part that is on its way.
-const PROGRESS: Duration = Duration::from_millis(250);
-/// Reading, packing and storing one part.
-const GENERATE: Duration = Duration::from_millis(3);
 
 impl World {
     pub(crate) fn obey(&mut self, id: NodeId, command: Command) {
@@ -41,13 +29,9 @@ impl World {
                 }
             }
             Command::Ban { peer, .. } => self.ban(id, node_of(peer)),
-            Command::Announce(holding) => self.announce(id, &holding),
-            Command::Provide { shard, epoch } => {
-                self.directory.entry((shard, epoch)).or_default().insert(id);
-            }
-            Command::StopProviding { shard, epoch } => {
-                self.directory.entry((shard, epoch)).or_default().remove(&id);
-            }
+            Command::Announce(holding) => self.announce(id, holding),
+            Command::Provide { shard, epoch } => self.dht.provide(shard, epoch, id),
+            Command::StopProviding { shard, epoch } => self.dht.stop_providing(shard, epoch, id),
             Command::SendSummary { ask, summary } => {
                 self.close_ask(id, ask, Answer::Summary(summary));
             }
@@ -74,7 +58,8 @@ impl World {
             Query::Parts { wanted, .. } => Some(wanted.clone()),
             _ => None,
         };
-        node.memory.requests.insert(request, Outgoing { peer, query: query.clone(), awaited });
+        let outgoing = Outgoing { peer, query: query.clone(), awaited, last_arrival: self.now };
+        node.memory.requests.insert(request, outgoing);
         if let Query::Parts { shard, root, wanted } = &query {
             let too_often = wanted.iter().find(|part| node.asked_for(*root, *part) > 2);
             if let Some(part) = too_often {
@@ -87,10 +72,8 @@ impl World {
     fn cancel_request(&mut self, id: NodeId, request: RequestId) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         if let Some(outgoing) = node.memory.requests.remove(&request) {
-            let generation = node.generation;
             let end = RequestEnd::Failed(Failure::Cancelled);
-            let input = Input::RequestEnded { request, end };
-            self.at(self.now, Happening::Input { node: id, generation, input });
+            self.tell(id, Input::RequestEnded { request, end });
             self.send(id, outgoing.peer, Message::Cancel { request });
         }
     }
@@ -103,23 +86,6 @@ impl World {
         self.unlink(id, peer);
     }
 
-    fn announce(&mut self, id: NodeId, holding: &Holding) {
-        let disk = self.nodes.get(id).and_then(|node| node.disks.get(&holding.shard()));
-        let durable = disk.and_then(|disk| disk.durable.get(&holding.root()));
-        self.ledger.announced(id, holding.shard(), holding.held(), durable);
-        for peer in 0..self.nodes.len() {
-            // Gossip reaches everybody, and who is fetching connects to who holds.
-            let fetching = |status: ketch_coordinator::ShardStatus| status.phase.is_catching_up();
-            if self.status(peer, holding.shard()).is_some_and(fetching) && !holding.is_withdrawal()
-            {
-                self.link(peer, id);
-            }
-            if self.linked(id, peer) {
-                self.send(id, peer, Message::Announce(holding.clone()));
-            }
-        }
-    }
-
     /// Sends what takes no room on the line.
     pub(crate) fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
         let delay = self.delay(from, to);
@@ -128,85 +94,38 @@ impl World {
         }
     }
 
-    /// Sends an answer over both lines; when it has left.
-    pub(crate) fn answer(&mut self, from: NodeId, to: Incoming, answer: Answer) -> Instant {
-        let (bytes, delay) = (answer.bytes(), self.delay(from, to.peer));
-        let now = self.now;
-        let begun = [self.nodes.get(from).map(|n| n.up), self.nodes.get(to.peer).map(|n| n.down)];
-        let begun = begun.into_iter().flatten().map(|line| line.begins(now)).max().unwrap_or(now);
-        let left = self.nodes.get_mut(from).map_or(now, |node| node.up.take(now, bytes));
-        let there = self.nodes.get_mut(to.peer).map_or(left, |node| node.down.take(now, bytes));
-        if let Answer::Part { index, packed } = &answer {
-            let (index, of) = (*index, packed.bytes.len() as u64);
-            self.flow(from, to, (index, of), (begun + delay, left.max(there) + delay));
-        }
-        let message = Message::Answer { request: to.request, answer };
-        self.at(left.max(there) + delay, Happening::Arrive { from, to: to.peer, message });
-        left
-    }
-
-    /// Has a part that is long on its way arrive in pieces.
-    fn flow(
-        &mut self,
-        from: NodeId,
-        to: Incoming,
-        (index, of): (PartIndex, u64),
-        (begun, end): (Instant, Instant),
-    ) {
-        let takes = (end - begun).as_micros().max(1);
-        let mut at = begun + PROGRESS;
-        while at < end {
-            let bytes = u64::try_from(u128::from(of) * PROGRESS.as_micros() / takes).unwrap_or(0);
-            let answer = Answer::Flow { index, bytes, of };
-            let message = Message::Answer { request: to.request, answer };
-            self.at(at, Happening::Arrive { from, to: to.peer, message });
-            at = at + PROGRESS;
-        }
-    }
-
-    fn delay(&self, a: NodeId, b: NodeId) -> Duration {
-        let of =
-            |id: NodeId| self.nodes.get(id).map_or(Duration::ZERO, |node| node.setup.speed.delay);
-        of(a).max(of(b))
-    }
-
     /// Sends the last of an answer.
     fn close_ask(&mut self, id: NodeId, ask: Ask, answer: Answer) {
         let Some(incoming) = self.nodes.get_mut(id).and_then(|n| n.memory.asks.remove(&ask)) else {
             return;
         };
-        let left = self.answer(id, incoming, answer);
-        let generation = self.nodes.get(id).map_or(0, |node| node.generation);
-        let input = Input::AskClosed { ask };
-        self.at(left, Happening::Input { node: id, generation, input });
+        self.answer(id, incoming, answer, Some(Input::AskClosed { ask }));
+    }
+
+    /// A state that a node holds whole, or whose outline it has fetched.
+    fn known(&self, id: NodeId, shard: ShardId, root: StateRoot) -> Option<std::sync::Arc<Start>> {
+        let node = self.nodes.get(id)?;
+        let held = node.disks.get(&shard).and_then(|disk| disk.start_of(root));
+        held.or_else(|| node.memory.manifests.get(&root)).cloned()
     }
 
     fn send_outline(&mut self, id: NodeId, ask: Ask, shard: ShardId, root: StateRoot) {
-        let Some(node) = self.nodes.get(id) else { return };
-        let held = node
-            .disks
-            .get(&shard)
-            .and_then(|disk| disk.starts.values().find(|start| start.manifest.root() == root));
-        let manifest =
-            held.map(|start| &start.manifest).or_else(|| node.memory.manifests.get(&root));
-        let Some(manifest) = manifest else {
-            let answer = Answer::End { refusal: Some(ketch_wire::Refusal::NotHeld), held: None };
-            return self.close_ask(id, ask, answer);
+        let answer = match self.known(id, shard, root) {
+            Some(start) => Answer::Outline(start.outline()),
+            None => Answer::End { refusal: Some(ketch_wire::Refusal::NotHeld), held: None },
         };
-        let outline = manifest.outline();
-        let (opening, records) = (outline.opening(), outline.records().to_vec());
-        self.close_ask(id, ask, Answer::Outline { opening, records });
+        self.close_ask(id, ask, answer);
     }
 
     fn send_outputs(&mut self, id: NodeId, ask: Ask, shard: ShardId, after: Height, budget: u64) {
         let Some(disk) = self.nodes.get(id).and_then(|node| node.disks.get(&shard)) else { return };
         let (mut chunks, mut bytes) = (Vec::new(), 0);
-        for (height, writes) in disk.outputs.range(after.next()..) {
-            bytes += writes_bytes(writes) as u64;
+        for (height, chunk) in disk.outputs.range(after.next()..) {
+            bytes += chunk.bytes();
             if bytes > budget && !chunks.is_empty() {
                 break;
             }
-            chunks.push((*height, Arc::clone(writes)));
+            chunks.push((*height, chunk.clone()));
         }
         let through = chunks.last().map_or(after, |(height, _)| *height);
         self.close_ask(id, ask, Answer::Outputs { through, chunks });
@@ -220,22 +139,18 @@ impl World {
         root: StateRoot,
         part: PartIndex,
     ) {
-        let generation = self.nodes.get(id).map_or(0, |node| node.generation);
-        let packed = self.cached(id, shard, root, part);
+        let parcel = self.cached(id, shard, root, part);
         let incoming = self.nodes.get(id).and_then(|node| node.memory.asks.get(&ask)).copied();
-        let (Some(incoming), Some(packed)) = (incoming, packed) else {
-            let input = Input::PartNotCached { ask, part };
-            return self.at(self.now, Happening::Input { node: id, generation, input });
+        let (Some(incoming), Some(parcel)) = (incoming, parcel) else {
+            return self.tell(id, Input::PartNotCached { ask, part });
         };
-        let bytes = packed.bytes.len() as u64;
+        let bytes = parcel.bytes();
         *self.ledger.sent.entry((id, incoming.peer)).or_default() += bytes;
-        let fetching = self.status(id, shard).is_some_and(|status| status.phase.is_catching_up());
-        if fetching {
+        if self.is_fetching(id, shard) {
             self.ledger.sent_while_fetching += bytes;
         }
-        let left = self.answer(id, incoming, Answer::Part { index: part, packed });
-        let input = Input::PartSent { ask, part };
-        self.at(left, Happening::Input { node: id, generation, input });
+        let answer = Answer::Part { index: part, parcel };
+        self.answer(id, incoming, answer, Some(Input::PartSent { ask, part }));
     }
 
     fn cached(
@@ -244,12 +159,9 @@ impl World {
         shard: ShardId,
         root: StateRoot,
         part: PartIndex,
-    ) -> Option<Arc<PackedPart>> {
-        let node = self.nodes.get(id)?;
-        let start = node.disks.get(&shard)?.starts.values().find(|s| s.manifest.root() == root);
-        let manifest =
-            start.map(|start| &start.manifest).or_else(|| node.memory.manifests.get(&root))?;
-        node.cache.get(&manifest.part(part)?.hash()).cloned()
+    ) -> Option<Parcel> {
+        let content = self.known(id, shard, root)?.content(part)?;
+        self.nodes.get(id)?.cache.get(&content).cloned()
     }
 
     /// Puts a part into a node's cache, from what is on its disk.
@@ -259,72 +171,81 @@ impl World {
         shard: ShardId,
         root: StateRoot,
         part: PartIndex,
-    ) {
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        let Some(disk) = node.disks.get(&shard) else { return };
-        let start = disk.starts.values().find(|start| start.manifest.root() == root);
-        let (hash, payload) = if let Some(start) = start {
-            (start.manifest.part(part).map(ketch_trie::Part::hash), start.payload(part))
-        } else {
-            let Some(manifest) = node.memory.manifests.get(&root) else { return };
-            let payload = StartState::payload_of(&disk.entries, manifest, part);
-            (manifest.part(part).map(ketch_trie::Part::hash), payload)
-        };
-        if let Some(hash) = hash {
-            node.cache.insert(hash, Arc::new(PackedPart::pack(&payload)));
-            *self.ledger.generated.entry((id, root, part)).or_default() += 1;
+    ) -> Option<()> {
+        let start = self.known(id, shard, root)?;
+        let node = self.nodes.get_mut(id)?;
+        let lacks = |(of, parts): &(ShardId, PartSet)| *of == shard && parts.contains(part);
+        if node.trouble.read_fails || node.setup.lacking.iter().any(lacks) {
+            return None;
         }
+        // What is generated is hashed again before it is sent: a damaged disk makes nobody a liar.
+        let parcel = node.disks.get(&shard)?.parcel(&start, part)?;
+        start.verify(part, &parcel)?;
+        node.cache.insert(start.content(part)?, parcel);
+        *self.ledger.generated.entry((id, root, part)).or_default() += 1;
+        Some(())
     }
 
     /// Begins work; what it does is done when it ends, so that a crash in between leaves nothing.
     fn begin_work(&mut self, id: NodeId, job: JobId, work: Work) {
+        self.check_writers(id, &work);
         let now = self.now;
+        let sizes = match &work {
+            Work::Generate { shard, root, .. } => self.known(id, *shard, *root),
+            _ => None,
+        };
+        let lookup = self.dht_model.lookup;
         let Some(node) = self.nodes.get_mut(id) else { return };
         let generation = node.generation;
+        node.memory.jobs.insert(job, work.clone());
         let done = match &work {
-            Work::Search { .. } => now + SEARCH,
-            Work::Generate { parts, .. } => now + GENERATE * parts.len(),
+            Work::Search { .. } => now + lookup,
+            Work::Generate { parts, .. } => {
+                let bytes = sizes.map_or(0, |start| start.sizes.bytes_of(parts));
+                let takes = over(bytes, node.setup.generate_rate);
+                now + node.trouble.takes(node.setup.generate_part * parts.len() + takes)
+            }
             Work::Apply { shard, root, parts } => {
                 let arrived = node.memory.arrived.entry((*shard, *root)).or_default();
                 let parts = (parts.start.0..parts.end.0).map(PartIndex);
                 let parts: BTreeMap<_, _> =
                     parts.filter_map(|part| Some((part, arrived.remove(&part)?))).collect();
-                let entries = parts.values().flat_map(|part| &part.entries);
-                let bytes: usize = entries.map(|(key, value)| 6 + key.len() + value.len()).sum();
+                let bytes = parts.values().map(crate::content::Arrived::bytes).sum();
                 node.memory.applying.insert(job, parts);
-                let takes = bytes as u64 * 1_000_000 / node.setup.apply_rate.max(1);
-                node.apply_free_at = node.apply_free_at.max(now) + Duration::from_micros(takes);
-                node.apply_free_at + DISK
+                let takes = node.trouble.takes(over(bytes, node.setup.apply_rate));
+                node.apply_free_at = node.apply_free_at.max(now) + takes;
+                node.apply_free_at + node.trouble.takes(node.setup.sync)
             }
             Work::Replay { shard, through } => {
                 let head = node.disks.get(shard).and_then(|disk| disk.head).unwrap_or(*through);
                 let blocks = u32::try_from(through.0.saturating_sub(head.0)).unwrap_or(u32::MAX);
-                now + node.setup.replay_block * blocks
+                now + node.trouble.takes(node.setup.replay_block * blocks)
             }
-            _ => now + DISK,
+            _ => now + node.trouble.takes(node.setup.sync),
         };
         self.at(done, Happening::Work { node: id, generation, job, work });
     }
 
     pub(crate) fn work_done(&mut self, id: NodeId, job: JobId, work: &Work) {
         let end = self.do_work(id, job, work);
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.is_up) else { return };
+        node.memory.jobs.remove(&job);
         self.tell_now(id, Input::JobEnded { job, end });
     }
 
     fn do_work(&mut self, id: NodeId, job: JobId, work: &Work) -> JobEnd {
         match work {
             Work::Search { shard, epoch } => {
-                let found = self.directory.get(&(*shard, *epoch)).cloned().unwrap_or_default();
+                let found = self.dht.find((*shard, *epoch), self.dht_model, &mut self.chance);
                 found.into_iter().for_each(|peer| self.link(id, peer));
                 JobEnd::Searched
             }
             Work::Generate { shard, root, parts, .. } => {
                 let mut made = PartSet::empty(parts.count());
                 for part in parts.iter() {
-                    if self.cached(id, *shard, *root, part).is_none() {
-                        self.generate(id, *shard, *root, part);
-                    }
-                    if self.cached(id, *shard, *root, part).is_some() {
+                    if self.cached(id, *shard, *root, part).is_some()
+                        || self.generate(id, *shard, *root, part).is_some()
+                    {
                         made.insert(part);
                     }
                 }
@@ -334,8 +255,28 @@ impl World {
                 let sound = self.nodes.get(id).is_some_and(|node| node.setup.defences.verify);
                 JobEnd::Checked { sound }
             }
-            _ => self.work_on_disk(id, job, work),
+            _ => match self.trouble_with(id, work) {
+                Some(fault) => JobEnd::Failed(fault),
+                None => self.work_on_disk(id, job, work),
+            },
         }
+    }
+
+    /// Why work on a disk fails before it has changed anything, if it does.
+    fn trouble_with(&mut self, id: NodeId, work: &Work) -> Option<OurFault> {
+        let trouble = self.nodes.get(id)?.trouble;
+        let writes = !matches!(work, Work::Open { .. });
+        let of_writing = trouble.of_writing().filter(|_| writes);
+        let of_reading = (trouble.read_fails
+            && matches!(work, Work::Open { .. } | Work::Reconcile { .. } | Work::Replay { .. }))
+        .then_some(OurFault::Stopped);
+        of_writing.or(of_reading)
+    }
+
+    pub(crate) fn is_fetching(&self, id: NodeId, shard: ShardId) -> bool {
+        let policy = self.nodes.get(id).and_then(|node| node.policy.as_ref());
+        let phase = policy.and_then(|policy| policy.phase(shard));
+        phase.is_some_and(ketch_coordinator::Phase::is_catching_up)
     }
 
     /// Nodes by their handle, for messages that name them.
@@ -360,4 +301,10 @@ impl World {
             self.tell_now(id, Input::Asked { ask, peer: handle(peer), query });
         }
     }
+}
+
+/// How long some bytes take at a rate.
+fn over(bytes: u64, rate: u64) -> Duration {
+    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

@@ -5,23 +5,29 @@ use std::sync::Arc;
 use ketch_coordinator::{
     Fault, Input, JobEnd, JobId, OurFault, PeerQuery, Query, RequestEnd, RequestId, Work,
 };
-use ketch_trie::{COMMIT_BYTES, Entries as Coding, Manifest, OutlineChecker, PackedPart};
-use ketch_types::{Epoch, Height, KeyRange, PartIndex, ShardId, StateRoot};
+use ketch_types::{Epoch, Height, PartIndex, ShardId, StateRoot};
 use ketch_wire::{OutlineRequest, OutputsRequest, PartsRequest};
 
-use crate::chain::sizes_of;
 use crate::check::Breach;
-use crate::disk::Arrived;
+use crate::content::{Chunk, Outline, Parcel};
 use crate::lie::{Conduct, Liar, Reply};
-use crate::message::{Answer, Message, writes_bytes};
+use crate::message::{Answer, Message};
 use crate::node::{Incoming, NodeId};
-use crate::world::{Happening, World, handle};
+use crate::trouble::ApplyCut;
+use crate::world::{Happening, World};
 
 /// Chunks of an answer.
-type Chunks = Vec<(Height, Arc<ketch_trie::Writes>)>;
+type Chunks = Vec<(Height, Chunk)>;
 
 impl World {
     pub(crate) fn arrive(&mut self, from: NodeId, to: NodeId, message: Message) {
+        if let Message::Announce { author, sequence, holding } = message {
+            // Gossip comes by way of others.
+            return self.hear(to, author, sequence, holding);
+        }
+        if self.weather.is_blocked(from, to) {
+            return self.clogged.push((from, to, message));
+        }
         if !self.linked(from, to) {
             return;
         }
@@ -31,9 +37,7 @@ impl World {
             Message::Ask { request, query } => self.tell_asked(to, from, request, query),
             Message::Cancel { request } => self.cancelled(to, from, request),
             Message::Answer { request, answer } => self.answered(to, from, request, answer),
-            Message::Announce(holding) => {
-                self.tell_now(to, Input::HoldingAnnounced { peer: handle(from), holding });
-            }
+            Message::Announce { .. } => {}
         }
     }
 
@@ -77,8 +81,8 @@ impl World {
         let delay = self.nodes.get(liar).map_or_else(Default::default, |n| n.setup.speed.delay);
         let last = answers.last().map_or(delay, |(after, _)| *after + delay);
         for (after, answer) in answers {
-            let message = Message::Answer { request, answer };
-            self.after(after + delay, Happening::Arrive { from: liar, to, message });
+            let to = Incoming { peer: to, request };
+            self.after(after, Happening::Say { from: liar, to, answer });
         }
         if hangup {
             self.after(last + delay, Happening::Hangup(liar, to));
@@ -87,7 +91,7 @@ impl World {
 
     /// What those who lie tell a node without being asked.
     pub(crate) fn gossip_lies(&mut self, to: NodeId) {
-        let shards: Vec<_> = self.chain.setup().shards.iter().map(|(shard, _)| *shard).collect();
+        let shards = self.all_shards();
         for liar in 0..self.nodes.len() {
             let Some(node) = self.nodes.get(liar).filter(|_| self.linked(liar, to)) else {
                 continue;
@@ -97,7 +101,9 @@ impl World {
             let (chain, head, chance) = (&self.chain, self.head, &mut self.chance);
             let claims = Liar { lie: Some(lie), chain, head, chance, patience }.claim(&shards);
             for holding in claims.holdings() {
-                let message = Message::Announce(holding.clone());
+                let sequence = self.head.0 + 1;
+                let (author, holding) = (liar, holding.clone());
+                let message = Message::Announce { author, sequence, holding };
                 self.after(delay, Happening::Arrive { from: liar, to, message });
             }
         }
@@ -109,6 +115,7 @@ impl World {
         let ask = node.memory.asks.iter().find(|(_, incoming)| of(incoming)).map(|(ask, _)| *ask);
         if let Some(ask) = ask {
             node.memory.asks.remove(&ask);
+            self.abort_request(peer, request);
             self.tell_now(id, Input::AskClosed { ask });
         }
     }
@@ -122,14 +129,14 @@ impl World {
             return;
         }
         match (outgoing.query.clone(), answer) {
-            (Query::Parts { shard, root, .. }, Answer::Part { index, packed }) => {
-                self.part_came(id, request, shard, root, index, &packed);
+            (Query::Parts { shard, root, .. }, Answer::Part { index, parcel }) => {
+                self.part_came(id, request, (shard, root), index, &parcel);
             }
             (Query::Parts { root, .. }, Answer::Flow { index, bytes, of }) => {
                 let manifest = node.memory.manifests.get(&root);
-                let part = manifest.and_then(|manifest| manifest.part(index));
                 // As much of the part as is here of what it is packed into.
-                let unpacked = part.map_or(0, ketch_trie::Part::bytes) * bytes / of.max(1);
+                let whole = manifest.map_or(0, |start| start.sizes.bytes(index));
+                let unpacked = whole * bytes / of.max(1);
                 self.tell_now(id, Input::RequestProgressed { request, bytes: unpacked });
             }
             (query, answer) => {
@@ -155,8 +162,8 @@ impl World {
     fn end_of(&mut self, id: NodeId, query: &Query, answer: Answer) -> RequestEnd {
         match (query, answer) {
             (Query::Summary(_), Answer::Summary(summary)) => RequestEnd::Summary(summary),
-            (Query::Outline { root, cut, .. }, Answer::Outline { opening, records }) => {
-                self.outline_came(id, *root, *cut, &opening, &records)
+            (Query::Outline { shard, root, .. }, Answer::Outline(outline)) => {
+                self.outline_came(id, *shard, *root, &outline)
             }
             (Query::Outputs { shard, after, .. }, Answer::Outputs { through, chunks }) => {
                 self.outputs_came(id, *shard, *after, through, chunks)
@@ -175,22 +182,16 @@ impl World {
     fn outline_came(
         &mut self,
         id: NodeId,
+        shard: ShardId,
         root: StateRoot,
-        cut: u32,
-        opening: &[u8; COMMIT_BYTES],
-        records: &[u8],
+        outline: &Outline,
     ) -> RequestEnd {
-        let check = || {
-            let mut checker = OutlineChecker::new(&root, cut, opening).ok()?;
-            checker.push(records).ok()?;
-            Manifest::new(checker.finish().ok()?).ok()
+        let start = self.chain.start_of(shard, root).filter(|start| start.is_outlined_by(outline));
+        let (Some(start), Some(node)) = (start, self.nodes.get_mut(id)) else {
+            return RequestEnd::Faulty(Fault::Outline);
         };
-        let Some(manifest) = check() else { return RequestEnd::Faulty(Fault::Outline) };
-        let sizes = sizes_of(&manifest);
-        if let Some(node) = self.nodes.get_mut(id) {
-            node.memory.manifests.insert(root, Arc::new(manifest));
-        }
-        RequestEnd::Manifest(sizes)
+        node.memory.manifests.insert(root, Arc::clone(start));
+        RequestEnd::Manifest(start.sizes.clone())
     }
 
     fn outputs_came(
@@ -203,15 +204,15 @@ impl World {
     ) -> RequestEnd {
         let Some(node) = self.nodes.get_mut(id) else { return RequestEnd::Faulty(Fault::Outputs) };
         let next = (after.0 + 1..).map(Height);
-        let true_chunk =
-            |((height, writes), next): (&(Height, Arc<ketch_trie::Writes>), Height)| {
-                *height == next && self.chain.outputs(shard, next) == Some(writes)
-            };
+        let true_chunk = |((height, chunk), next): (&(Height, Chunk), Height)| {
+            let truth = self.chain.chunk(shard, next);
+            *height == next && truth.is_some_and(|truth| truth.is_same(chunk))
+        };
         let whole = chunks.last().map_or(after, |(height, _)| *height) == through;
         if node.setup.defences.verify && !(whole && chunks.iter().zip(next).all(true_chunk)) {
             return RequestEnd::Faulty(Fault::Outputs);
         }
-        let bytes = chunks.iter().map(|(_, writes)| writes_bytes(writes) as u64).sum();
+        let bytes = chunks.iter().map(|(_, chunk)| chunk.bytes()).sum();
         node.memory.outputs.entry(shard).or_default().extend(chunks);
         RequestEnd::Outputs { through, bytes }
     }
@@ -220,22 +221,17 @@ impl World {
         &mut self,
         id: NodeId,
         request: RequestId,
-        shard: ShardId,
-        root: StateRoot,
+        (shard, root): (ShardId, StateRoot),
         index: PartIndex,
-        packed: &PackedPart,
+        parcel: &Parcel,
     ) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         let verify = node.setup.defences.verify;
         let Some(outgoing) = node.memory.requests.get_mut(&request) else { return };
         let asked = outgoing.awaited.as_mut().is_some_and(|awaited| awaited.remove(index));
-        let manifest = node.memory.manifests.get(&root).cloned();
-        let arrived = manifest.filter(|_| asked).and_then(|manifest| {
-            if verify {
-                verified(&manifest, index, packed)
-            } else {
-                believed(&manifest, index, packed)
-            }
+        let manifest = node.memory.manifests.get(&root).filter(|_| asked).cloned();
+        let arrived = manifest.and_then(|start| {
+            if verify { start.verify(index, parcel) } else { start.believe(index, parcel) }
         });
         let Some(arrived) = arrived else {
             return self.end_request(id, request, RequestEnd::Faulty(Fault::Part(index)));
@@ -246,6 +242,7 @@ impl World {
         self.ledger.verified_parts += 1;
         if known || parts.contains_key(&index) {
             self.ledger.wasted_parts += 1;
+            self.ledger.wasted_bytes += parcel.bytes();
         } else {
             parts.insert(index, arrived);
         }
@@ -263,28 +260,17 @@ impl World {
                 JobEnd::Opened { head, outputs_after, starts: starts.collect() }
             }
             Work::Reconcile { shard, root, .. } => {
-                let empty = (*root == StateRoot::EMPTY).then(|| self.chain.empty_manifest());
-                let known = node.memory.manifests.get(root).cloned();
-                let Some(manifest) = &known.or(empty.flatten()) else { return stopped };
-                let held = node.disks.entry(*shard).or_default().reconcile(manifest);
-                JobEnd::Reconciled { held }
-            }
-            Work::Apply { shard, root, parts } => {
-                let mut arrived = node.memory.applying.remove(&job).unwrap_or_default();
+                let known = node.memory.manifests.get(root).or_else(|| {
+                    self.chain.start_of(*shard, *root).filter(|_| *root == StateRoot::EMPTY)
+                });
+                let Some(target) = known.cloned() else { return stopped };
                 let disk = node.disks.entry(*shard).or_default();
-                for part in (parts.start.0..parts.end.0).map(PartIndex) {
-                    let Some(part_arrived) = arrived.remove(&part) else { return stopped };
-                    if disk.durable.get(root).is_some_and(|held| held.contains(part)) {
-                        self.ledger.breach(Breach::AppliedTwice(id, *shard, part));
-                    }
-                    disk.apply(*root, part, part_arrived);
-                }
-                self.ledger.applied.push((id, *shard, parts.clone()));
-                JobEnd::Applied
+                JobEnd::Reconciled { held: disk.reconcile(&self.chain, *shard, &target) }
             }
+            Work::Apply { shard, root, parts } => self.apply(id, job, (*shard, *root), parts),
             Work::Complete { shard, root, epoch, height } => {
                 let verify = node.setup.defences.verify;
-                let start = self.chain.start(*shard, *epoch).filter(|s| s.sizes.root() == *root);
+                let start = self.chain.start(*shard, *epoch).filter(|s| s.root() == *root);
                 let disk = node.disks.entry(*shard).or_default();
                 let Some(start) = start else { return stopped };
                 if disk.complete(*epoch, *height, start, verify) {
@@ -309,6 +295,50 @@ impl World {
         }
     }
 
+    fn apply(
+        &mut self,
+        id: NodeId,
+        job: JobId,
+        (shard, root): (ShardId, StateRoot),
+        parts: &std::ops::Range<PartIndex>,
+    ) -> JobEnd {
+        let stopped = JobEnd::Failed(OurFault::Stopped);
+        let truth = self.chain.start_of(shard, root).cloned();
+        let Some(node) = self.nodes.get_mut(id) else { return stopped };
+        let cut = node.trouble.next_apply.take();
+        let mut arrived = node.memory.applying.remove(&job).unwrap_or_default();
+        let disk = node.disks.entry(shard).or_default();
+        let indices = || (parts.start.0..parts.end.0).map(PartIndex);
+        if indices().any(|part| !arrived.contains_key(&part)) {
+            return stopped;
+        }
+        let written = match cut {
+            Some(ApplyCut::Torn) => arrived.len().div_ceil(2),
+            _ => arrived.len(),
+        };
+        let mut breaches = Vec::new();
+        for part in indices().take(written) {
+            let Some(content) = arrived.remove(&part) else { return stopped };
+            if truth.as_ref().is_none_or(|truth| !truth.is_part(part, &content)) {
+                breaches.push(Breach::Unverified(id, shard, part));
+            }
+            if disk.durable.get(&root).is_some_and(|held| held.contains(part)) {
+                breaches.push(Breach::AppliedTwice(id, shard, part));
+            }
+            match cut {
+                Some(ApplyCut::BeforeMarker | ApplyCut::Torn) => disk.write(part, content),
+                _ => disk.apply(root, part, content),
+            }
+        }
+        breaches.into_iter().for_each(|breach| self.ledger.breach(breach));
+        if cut.is_some() {
+            self.crash_for_a_while(id);
+            return stopped;
+        }
+        self.ledger.applied.push((id, shard, parts.clone()));
+        JobEnd::Applied
+    }
+
     fn replay(&mut self, id: NodeId, shard: ShardId, through: Height) -> JobEnd {
         let failed = JobEnd::Failed(OurFault::Stopped);
         let Some(node) = self.nodes.get_mut(id) else { return failed };
@@ -317,28 +347,12 @@ impl World {
         let Some(head) = disk.head else { return failed };
         let mut starts = Vec::new();
         for height in (head.0 + 1..=through.0).map(Height) {
-            let Some(writes) = outputs.remove(&height) else { return failed };
-            let start = disk.replay(&self.chain, shard, height, &writes);
+            let Some(chunk) = outputs.remove(&height) else { return failed };
+            let start = disk.replay(&self.chain, shard, height, &chunk);
             starts.extend(start.map(|(epoch, start)| (epoch, start.sizes.clone())));
             *self.ledger.replayed.entry((id, shard)).or_default() += 1;
         }
         outputs.retain(|height, _| *height > through);
         JobEnd::Replayed { through, starts }
     }
-}
-
-fn verified(manifest: &Manifest, index: PartIndex, packed: &PackedPart) -> Option<Arrived> {
-    let bytes = usize::try_from(manifest.part(index)?.bytes()).ok()?;
-    let part = manifest.verify(index, packed.unpack(bytes).ok()?).ok()?;
-    Some(Arrived::from(&part))
-}
-
-/// What a driver without defences takes for the part: whatever entries can be read.
-fn believed(manifest: &Manifest, index: PartIndex, packed: &PackedPart) -> Option<Arrived> {
-    let bytes = usize::try_from(manifest.part(index)?.bytes()).ok()?;
-    let payload = packed.unpack(bytes).unwrap_or_else(|_| packed.bytes.clone());
-    let range: KeyRange = manifest.part_range(index)?;
-    let entries = Coding::new(&payload).map_while(Result::ok);
-    let entries = entries.map(|entry| (entry.key.to_vec(), entry.value.to_vec())).collect();
-    Some(Arrived { range, entries })
 }

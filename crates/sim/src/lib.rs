@@ -13,18 +13,34 @@
 
 mod chain;
 mod check;
+mod content;
+mod dht;
 mod disk;
 mod effect;
+mod fault;
+mod flight;
+mod fluid;
+mod gossip;
 mod inbox;
 mod lie;
-mod link;
 mod message;
 mod node;
+mod policy;
+mod stand_in;
+mod trace;
+mod tries;
+mod trouble;
+mod weather;
 mod world;
 
-pub use chain::{Chain, ChainSetup};
+pub use chain::{Chain, ChainSetup, Content};
 pub use check::{Breach, Ledger};
+pub use dht::DhtModel;
+pub use fault::{Fault, FaultKind, chaos};
+pub use gossip::GossipModel;
 pub use lie::{Conduct, Lie};
-pub use link::LinkSpeed;
-pub use node::{Defences, NodeId, NodeSetup};
+pub use node::{Defences, LinkSpeed, NodeId, NodeSetup};
+pub use policy::PolicyKind;
+pub use stand_in::StandIns;
+pub use tries::Tries;
 pub use world::{Setup, World};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ketch_coordinator::Query;
-use ketch_trie::{PackedPart, Packing, Writes};
 use ketch_types::{Chance, Epoch, Height, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::{Following, Refusal, Summary};
 
-use crate::chain::{Chain, StartState};
+use crate::chain::Chain;
+use crate::content::{Parcel, Start};
 use crate::message::Answer;
 
 /// What a node is.
@@ -168,7 +168,7 @@ impl Liar<'_> {
         let (mut holdings, mut following) = (Vec::new(), Vec::new());
         for shard in shards {
             let Some(start) = self.chain.start(*shard, newest) else { continue };
-            let (root, held) = (start.sizes.root(), PartSet::full(start.sizes.count()));
+            let (root, held) = (start.root(), PartSet::full(start.sizes.count()));
             let (epoch, root) = match self.lie {
                 Some(Lie::FutureEpoch) => (newest.next(), random_root(self.chance)),
                 _ => (newest, root),
@@ -191,23 +191,20 @@ impl Liar<'_> {
         }
     }
 
-    fn start(&self, shard: ShardId, root: StateRoot) -> Option<Arc<StartState>> {
-        let epochs = (0..=self.chain.setup().epochs).map(Epoch);
-        let mut starts = epochs.filter_map(|epoch| self.chain.start(shard, epoch));
-        starts.find(|start| start.sizes.root() == root).cloned()
+    fn start(&self, shard: ShardId, root: StateRoot) -> Option<Arc<Start>> {
+        self.chain.start_of(shard, root).cloned()
     }
 
     fn outline(&mut self, shard: ShardId, root: StateRoot) -> Reply {
         let Some(start) = self.start(shard, root) else { return Reply::Answers(vec![]) };
-        let outline = start.manifest.outline();
-        let (opening, mut records) = (outline.opening(), outline.records().to_vec());
-        match self.lie {
-            Some(Lie::FalseOutline) => flip(&mut records, self.chance),
-            Some(Lie::CutOutline) => records.truncate(records.len().saturating_sub(1)),
-            Some(Lie::EndlessOutline) => records.extend(self.chance.bytes(1 << 20)),
-            _ => {}
-        }
-        let answers = vec![(SOON, Answer::Outline { opening, records })];
+        let outline = start.outline();
+        let outline = match self.lie {
+            Some(Lie::FalseOutline) => outline.flipped(self.chance),
+            Some(Lie::CutOutline) => outline.cut(),
+            Some(Lie::EndlessOutline) => outline.endless(1 << 20, self.chance),
+            _ => outline,
+        };
+        let answers = vec![(SOON, Answer::Outline(outline))];
         if self.lie == Some(Lie::Closes) { Reply::Hangup(vec![]) } else { Reply::Answers(answers) }
     }
 
@@ -237,38 +234,29 @@ impl Liar<'_> {
         Reply::Answers(answers)
     }
 
-    fn part(&mut self, start: &StartState, part: PartIndex) -> Answer {
-        let mut payload = start.payload(part);
-        match self.lie {
-            Some(Lie::Junk) => payload = self.chance.bytes(payload.len()),
-            Some(Lie::FlippedBit) => flip(&mut payload, self.chance),
-            Some(Lie::Truncated) => payload.truncate(payload.len() / 2),
-            Some(Lie::Oversized) => payload.extend([0; 16]),
-            Some(Lie::WrongPart) => {
-                payload = start.payload(PartIndex((part.0 + 1) % start.sizes.count().max(1)));
-            }
-            _ => {}
-        }
-        let raw = matches!(self.lie, Some(Lie::Junk | Lie::Truncated));
-        let packed = if raw {
-            PackedPart { packing: Packing::Raw, bytes: payload }
-        } else {
-            PackedPart::pack(&payload)
+    fn part(&mut self, start: &Start, part: PartIndex) -> Answer {
+        let other = PartIndex((part.0 + 1) % start.sizes.count().max(1));
+        let sent = if self.lie == Some(Lie::WrongPart) { other } else { part };
+        let Some(parcel) = start.parcel(sent) else { return Answer::Garbage };
+        let bytes = start.sizes.bytes(sent);
+        let parcel: Parcel = match self.lie {
+            Some(Lie::Junk) => parcel.junk(self.chance),
+            Some(Lie::FlippedBit) => parcel.flipped(bytes, self.chance),
+            Some(Lie::Truncated) => parcel.truncated(bytes),
+            Some(Lie::Oversized) => parcel.oversized(bytes),
+            _ => parcel,
         };
-        Answer::Part { index: part, packed: Arc::new(packed) }
+        Answer::Part { index: part, parcel }
     }
 
     fn outputs(&mut self, shard: ShardId, after: Height) -> Reply {
         let heights = (after.0 + 1..=self.head.0).map(Height);
-        let chunks = heights
-            .filter_map(|height| Some((height, Arc::clone(self.chain.outputs(shard, height)?))));
+        let chunks = heights.filter_map(|height| Some((height, self.chain.chunk(shard, height)?)));
         let mut chunks: Vec<_> = chunks.take(20).collect();
         if self.lie == Some(Lie::FalseOutputs)
             && let Some((_, last)) = chunks.last_mut()
         {
-            let mut writes = Writes::clone(last);
-            let _ = writes.put(b"a key that the chunk never wrote", b"");
-            *last = Arc::new(writes);
+            *last = last.falsified();
         }
         let Some(through) = chunks.last().map(|(height, _)| *height) else {
             return Reply::Answers(vec![(
@@ -291,13 +279,6 @@ fn end(refusal: Option<Refusal>, query: &Query) -> Answer {
         _ => None,
     };
     Answer::End { refusal, held }
-}
-
-fn flip(bytes: &mut [u8], chance: &mut Chance) {
-    let bit = chance.below((bytes.len() * 8).max(1));
-    if let Some(byte) = bytes.get_mut(bit / 8) {
-        *byte ^= 1 << (bit % 8);
-    }
 }
 
 fn random_root(chance: &mut Chance) -> StateRoot {

@@ -1,9 +1,9 @@
-use std::sync::Arc;
-
 use ketch_coordinator::{Query, RequestId};
-use ketch_trie::{COMMIT_BYTES, PackedPart, Writes};
 use ketch_types::{Height, PartIndex, PartSet};
 use ketch_wire::{Holding, Refusal, Summary};
+
+use crate::content::{Chunk, Outline, Parcel};
+use crate::node::NodeId;
 
 /// What one node sends to another.
 #[derive(Clone, Debug)]
@@ -14,21 +14,18 @@ pub(crate) enum Message {
     Cancel { request: RequestId },
     /// Answers; the request is the receiver's.
     Answer { request: RequestId, answer: Answer },
-    /// Gossip.
-    Announce(Holding),
+    /// Gossip, signed by its author, which need not be who hands it on.
+    Announce { author: NodeId, sequence: u64, holding: Holding },
 }
 
 /// Some of an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Summary(Summary),
-    Outline {
-        opening: [u8; COMMIT_BYTES],
-        records: Vec<u8>,
-    },
+    Outline(Outline),
     Part {
         index: PartIndex,
-        packed: Arc<PackedPart>,
+        parcel: Parcel,
     },
     /// Some bytes of a part that is on its way.
     Flow {
@@ -41,7 +38,7 @@ pub(crate) enum Answer {
     /// Every chunk above what was asked, up to a height.
     Outputs {
         through: Height,
-        chunks: Vec<(Height, Arc<Writes>)>,
+        chunks: Vec<(Height, Chunk)>,
     },
     /// Nothing follows.
     End {
@@ -53,18 +50,15 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// How long it is on the line. *Units:* bytes.
+    /// How long it is on the line; what takes no room worth speaking of is none. *Units:* bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        let length = match self {
-            Answer::Outline { records, .. } => records.len(),
-            Answer::Part { packed, .. } => packed.bytes.len(),
-            Answer::Outputs { chunks, .. } => chunks.iter().map(|(_, w)| writes_bytes(w)).sum(),
+        match self {
+            Answer::Outline(outline) => 64 + outline.bytes(),
+            Answer::Part { parcel, .. } => 64 + parcel.bytes(),
+            Answer::Outputs { chunks, .. } => {
+                64 + chunks.iter().map(|(_, chunk)| chunk.bytes()).sum::<u64>()
+            }
             Answer::Summary(_) | Answer::End { .. } | Answer::Garbage | Answer::Flow { .. } => 0,
-        };
-        64 + length as u64
+        }
     }
-}
-
-pub(crate) fn writes_bytes(writes: &Writes) -> usize {
-    writes.iter().map(|(key, value)| 12 + key.len() + value.map_or(0, <[u8]>::len)).sum()
 }

@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{Ask, Config, Coordinator, JobId, Query, RequestId};
-use ketch_trie::{Manifest, PackedPart, Writes};
-use ketch_types::{Epoch, Height, Instant, PartHash, PartIndex, PartSet, ShardId, StateRoot};
+use ketch_coordinator::{Ask, Config, JobId, Query, RequestId, Work};
+use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
+use ketch_wire::Holding;
 
-use crate::disk::{Arrived, Disk};
+use crate::chain::Chain;
+use crate::content::{Arrived, Chunk, Parcel, Start};
+use crate::disk::Disk;
 use crate::lie::Conduct;
-use crate::link::{Line, LinkSpeed};
+use crate::policy::{Policy, PolicyKind};
+use crate::trouble::Trouble;
 
 /// A node of a world, by its place in the setup.
 pub type NodeId = usize;
@@ -16,6 +18,8 @@ pub type NodeId = usize;
 /// What one node is.
 #[derive(Clone, Debug)]
 pub struct NodeSetup {
+    /// Who decides for it, if it is honest.
+    pub policy: PolicyKind,
     /// Its coordinator's configuration.
     pub config: Config,
     /// Its line.
@@ -24,6 +28,8 @@ pub struct NodeSetup {
     pub tracked: Vec<Vec<ShardId>>,
     /// The shards that are on its disk at genesis.
     pub genesis: Vec<ShardId>,
+    /// The parts of these that are damaged, for nodes that hold some of a state alone.
+    pub lacking: Vec<(ShardId, PartSet)>,
     /// What it is.
     pub conduct: Conduct,
     /// What of its driver's defences is on.
@@ -32,6 +38,32 @@ pub struct NodeSetup {
     pub apply_rate: u64,
     /// How long a block takes it to replay.
     pub replay_block: Duration,
+    /// What making a part takes beside its bytes.
+    pub generate_part: Duration,
+    /// How fast it makes parts. *Units:* bytes per second.
+    pub generate_rate: u64,
+    /// Opening or syncing something on its disk.
+    pub sync: Duration,
+    /// When it first appears.
+    pub joins: Instant,
+}
+
+/// How fast a node sends and receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSpeed {
+    /// *Units:* bytes per second.
+    pub upload: u64,
+    /// *Units:* bytes per second.
+    pub download: u64,
+    /// One way, to anybody.
+    pub delay: Duration,
+}
+
+impl Default for LinkSpeed {
+    /// A hundred megabits each way, ten milliseconds from anybody.
+    fn default() -> Self {
+        Self { upload: 12_500_000, download: 12_500_000, delay: Duration::from_millis(10) }
+    }
 }
 
 /// A driver's defences, to be switched off for controls.
@@ -48,14 +80,20 @@ pub struct Defences {
 impl Default for NodeSetup {
     fn default() -> Self {
         Self {
+            policy: PolicyKind::Ketch,
             config: Config::default(),
             speed: LinkSpeed::default(),
             tracked: vec![vec![]],
             genesis: vec![],
+            lacking: vec![],
             conduct: Conduct::Honest,
             defences: Defences { verify: true, blame: true, ends: true },
             apply_rate: 100 << 20,
             replay_block: Duration::from_millis(2),
+            generate_part: Duration::from_millis(3),
+            generate_rate: 180 << 20,
+            sync: Duration::from_millis(10),
+            joins: Instant::ORIGIN,
         }
     }
 }
@@ -76,34 +114,41 @@ impl NodeSetup {
     }
 }
 
-/// One node: what is on its disk, and while it runs, its coordinator and its driver's memory.
+/// One node: what is on its disk, and while it runs, who decides for it and its driver's memory.
 pub(crate) struct Node {
     pub(crate) setup: NodeSetup,
     /// Rises with every crash, so that what was under way for the dead one is not taken for the new
     /// one's.
     pub(crate) generation: u32,
     /// None while it is down, and for those who lie.
-    pub(crate) coordinator: Option<Coordinator>,
+    pub(crate) policy: Option<Policy>,
     pub(crate) disks: BTreeMap<ShardId, Disk>,
-    pub(crate) cache: BTreeMap<PartHash, Arc<PackedPart>>,
+    /// Parts that are ready to be sent, by what is in them.
+    pub(crate) cache: BTreeMap<u64, Parcel>,
     pub(crate) memory: Memory,
-    pub(crate) up: Line,
-    pub(crate) down: Line,
+    pub(crate) trouble: Trouble,
     pub(crate) apply_free_at: Instant,
     pub(crate) wake_at: Option<Instant>,
     pub(crate) is_up: bool,
+    /// Announcements that it has ever made; a real node takes the time for it.
+    pub(crate) announced: u64,
+    pub(crate) last_holding: BTreeMap<ShardId, Holding>,
 }
 
 /// What a crash forgets.
 #[derive(Default)]
 pub(crate) struct Memory {
-    pub(crate) manifests: BTreeMap<StateRoot, Arc<Manifest>>,
+    /// States whose outline came and was verified.
+    pub(crate) manifests: BTreeMap<StateRoot, std::sync::Arc<Start>>,
     pub(crate) arrived: BTreeMap<(ShardId, StateRoot), BTreeMap<PartIndex, Arrived>>,
     pub(crate) applying: BTreeMap<JobId, BTreeMap<PartIndex, Arrived>>,
-    pub(crate) outputs: BTreeMap<ShardId, BTreeMap<Height, Arc<Writes>>>,
+    pub(crate) outputs: BTreeMap<ShardId, BTreeMap<Height, Chunk>>,
     pub(crate) requests: BTreeMap<RequestId, Outgoing>,
     pub(crate) asks: BTreeMap<Ask, Incoming>,
+    pub(crate) jobs: BTreeMap<JobId, Work>,
     pub(crate) next_ask: u64,
+    /// The newest announcement of each author and shard.
+    pub(crate) heard: BTreeMap<(NodeId, ShardId), u64>,
 }
 
 /// A request of this node.
@@ -112,6 +157,8 @@ pub(crate) struct Outgoing {
     pub(crate) query: Query,
     /// Parts that were asked for and have not come.
     pub(crate) awaited: Option<PartSet>,
+    /// When the last of what was sent so far arrives.
+    pub(crate) last_arrival: Instant,
 }
 
 /// A request to this node.
@@ -122,20 +169,21 @@ pub(crate) struct Incoming {
 }
 
 impl Node {
-    pub(crate) fn new(setup: NodeSetup, disks: BTreeMap<ShardId, Disk>) -> Self {
-        let speed = setup.speed;
+    pub(crate) fn new(chain: &Chain, setup: NodeSetup) -> Self {
+        let disks = setup.genesis.iter().map(|shard| (*shard, Disk::genesis(chain, *shard)));
         Self {
+            disks: disks.collect(),
+            is_up: setup.joins == Instant::ORIGIN,
             setup,
             generation: 0,
-            coordinator: None,
-            disks,
+            policy: None,
             cache: BTreeMap::new(),
             memory: Memory::default(),
-            up: Line::new(speed.upload),
-            down: Line::new(speed.download),
+            trouble: Trouble::default(),
             apply_free_at: Instant::ORIGIN,
             wake_at: None,
-            is_up: true,
+            announced: 0,
+            last_holding: BTreeMap::new(),
         }
     }
 

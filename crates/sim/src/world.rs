@@ -2,14 +2,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{Coordinator, Input, Peer, PeerClass, ShardStatus};
+use ketch_coordinator::{Input, JobId, Peer, PeerClass, ShardStatus, Work};
 use ketch_types::{Chance, Epoch, Height, Instant, ShardId, mix};
 
-use crate::chain::{Chain, ChainSetup, root_of};
+use crate::chain::{Chain, ChainSetup};
 use crate::check::{Breach, Ledger};
-use crate::disk::Disk;
-use crate::message::Message;
-use crate::node::{Memory, Node, NodeId, NodeSetup};
+use crate::dht::{Dht, DhtModel};
+use crate::fault::Turn;
+use crate::flight::Flights;
+use crate::fluid::{FlowId, Fluid};
+use crate::gossip::GossipModel;
+use crate::lie::Conduct;
+use crate::message::{Answer, Message};
+use crate::node::{Incoming, Memory, Node, NodeId, NodeSetup};
+use crate::policy::Policy;
+use crate::trace::Trace;
+use crate::weather::Weather;
 
 /// Everything that a world is made from.
 #[derive(Clone, Debug)]
@@ -20,6 +28,10 @@ pub struct Setup {
     pub chain: ChainSetup,
     /// The nodes.
     pub nodes: Vec<NodeSetup>,
+    /// How announcements travel.
+    pub gossip: GossipModel,
+    /// How look-ups fare.
+    pub dht: DhtModel,
 }
 
 /// Nodes, their links and a chain, in virtual time.
@@ -29,13 +41,20 @@ pub struct World {
     pub(crate) chance: Chance,
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: BTreeSet<(NodeId, NodeId)>,
-    /// The DHT: who can be asked for a shard's state at an epoch's start.
-    pub(crate) directory: BTreeMap<(ShardId, Epoch), BTreeSet<NodeId>>,
+    pub(crate) dht: Dht,
+    pub(crate) dht_model: DhtModel,
+    pub(crate) gossip: GossipModel,
+    pub(crate) subscribers: BTreeMap<ShardId, BTreeSet<NodeId>>,
+    pub(crate) fluid: Fluid,
+    pub(crate) flights: Flights,
+    pub(crate) weather: Weather,
+    /// What would have arrived over ways that are stopped up.
+    pub(crate) clogged: Vec<(NodeId, NodeId, Message)>,
     pub(crate) ledger: Ledger,
     pub(crate) head: Height,
+    pub(crate) trace: Trace,
     queue: BTreeMap<(Instant, u64), Happening>,
     next: u64,
-    trace: blake3::Hasher,
     seed: u64,
 }
 
@@ -51,59 +70,94 @@ pub(crate) enum Happening {
     Work {
         node: NodeId,
         generation: u32,
-        job: ketch_coordinator::JobId,
-        work: ketch_coordinator::Work,
+        job: JobId,
+        work: Work,
     },
     Wake {
         node: NodeId,
         generation: u32,
         at: Instant,
     },
+    /// A peer without a coordinator answers.
+    Say {
+        from: NodeId,
+        to: Incoming,
+        answer: Answer,
+    },
     Arrive {
         from: NodeId,
         to: NodeId,
         message: Message,
     },
+    Progress(FlowId),
+    Link(NodeId, NodeId),
     Hangup(NodeId, NodeId),
     Block(Height),
     Crash(NodeId),
     Start(NodeId),
+    Fault(Box<Turn>),
 }
 
 impl World {
     /// The world of a setup, before anything has happened; none if its chain cannot be.
     pub fn new(setup: Setup) -> Option<Self> {
         let chain = Arc::new(Chain::new(setup.chain, setup.seed)?);
-        Some(Self::on(chain, setup.seed, setup.nodes))
+        let mut world = Self::on(chain, setup.seed, setup.nodes);
+        world.set_models(setup.gossip, setup.dht);
+        Some(world)
     }
 
     /// A world on a chain that was made before: making one takes longer than running most worlds.
     pub fn on(chain: Arc<Chain>, seed: u64, nodes: Vec<NodeSetup>) -> Self {
-        let node = |setup: NodeSetup| {
-            let disks = setup.genesis.iter().map(|shard| (*shard, Disk::genesis(&chain, *shard)));
-            let disks = disks.collect();
-            Node::new(setup, disks)
-        };
-        let nodes: Vec<_> = nodes.into_iter().map(node).collect();
+        let mut fluid = Fluid::default();
+        nodes.iter().for_each(|node| fluid.add(node.speed.upload, node.speed.download));
+        let nodes: Vec<_> = nodes.into_iter().map(|setup| Node::new(&chain, setup)).collect();
         let mut world = Self {
             now: Instant::ORIGIN,
             chain,
             chance: Chance::new(seed),
             nodes,
             links: BTreeSet::new(),
-            directory: BTreeMap::new(),
+            dht: Dht::default(),
+            dht_model: DhtModel::default(),
+            gossip: GossipModel::default(),
+            subscribers: BTreeMap::new(),
+            fluid,
+            flights: Flights::default(),
+            weather: Weather::default(),
+            clogged: Vec::new(),
             ledger: Ledger::default(),
             head: Height(0),
+            trace: Trace::default(),
             queue: BTreeMap::new(),
             next: 0,
-            trace: blake3::Hasher::new(),
             seed,
         };
-        for node in 0..world.nodes.len() {
-            world.at(Instant::ORIGIN, Happening::Start(node));
+        world.subscribe(Epoch(0));
+        for (id, joins) in world.joins() {
+            world.at(joins, Happening::Start(id));
         }
         world.at(world.chain.produced(Height(1)), Happening::Block(Height(1)));
         world
+    }
+
+    fn joins(&self) -> Vec<(NodeId, Instant)> {
+        self.nodes.iter().enumerate().map(|(id, node)| (id, node.setup.joins)).collect()
+    }
+
+    /// Has announcements travel and look-ups fare otherwise.
+    pub fn set_models(&mut self, gossip: GossipModel, dht: DhtModel) {
+        (self.gossip, self.dht_model) = (gossip, dht);
+    }
+
+    /// Keeps the newest `lines` of what happens, in words.
+    pub fn keep_trace(&mut self, lines: usize) {
+        self.trace.keep(lines);
+    }
+
+    /// What happened last, in words, the oldest first.
+    pub fn trace_lines(&self) -> impl Iterator<Item = &str> {
+        self.trace.lines()
     }
 
     /// The world's time.
@@ -116,6 +170,11 @@ impl World {
         &self.chain
     }
 
+    /// The nodes, as they were set up.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeSetup> {
+        self.nodes.iter().map(|node| &node.setup)
+    }
+
     /// What happened so far.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -123,14 +182,14 @@ impl World {
 
     /// How a node's shard stands.
     pub fn status(&self, node: NodeId, shard: ShardId) -> Option<ShardStatus> {
-        let coordinator = self.nodes.get(node)?.coordinator.as_ref()?;
-        coordinator.shards().find(|status| status.shard == shard)
+        let policy = self.nodes.get(node)?.policy.as_ref()?;
+        policy.status(shard)
     }
 
     /// Whether a node has nothing under way; one that is down has not.
     pub fn is_at_rest(&self, node: NodeId) -> bool {
-        let coordinator = self.nodes.get(node).and_then(|node| node.coordinator.as_ref());
-        coordinator.is_none_or(Coordinator::is_at_rest)
+        let policy = self.nodes.get(node).and_then(|node| node.policy.as_ref());
+        policy.is_none_or(Policy::is_at_rest)
     }
 
     /// Whether a node has anything of a shard on its disk.
@@ -147,14 +206,10 @@ impl World {
     /// Flips a value on a node's disk, and has its driver find it.
     pub fn damage(&mut self, node: NodeId, shard: ShardId) {
         let Some(of) = self.nodes.get_mut(node) else { return };
-        if let Some(disk) = of.disks.get_mut(&shard)
-            && let Some(value) = disk.entries.values_mut().next()
-        {
-            value.push(1);
+        if let Some(disk) = of.disks.get_mut(&shard) {
+            disk.rot();
         }
-        let generation = of.generation;
-        let input = Input::DamageFound { shard };
-        self.at(self.now, Happening::Input { node, generation, input });
+        self.tell(node, Input::DamageFound { shard });
     }
 
     /// States a fact to a node from outside.
@@ -171,34 +226,34 @@ impl World {
 
     /// Lets the world run until a time, or until `go_on` says no.
     pub fn run_while(&mut self, end: Instant, go_on: impl Fn(&World) -> bool) {
-        while go_on(self)
-            && let Some(((at, number), happening)) = self.queue.pop_first()
-        {
-            if at > end {
-                self.queue.insert((at, number), happening);
-                break;
+        while go_on(self) {
+            self.fluid.settle(self.now);
+            let landing = self.fluid.next_end();
+            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let Some(at) = [landing, next].into_iter().flatten().min().filter(|at| *at <= end)
+            else {
+                self.now = self.now.max(end);
+                return;
+            };
+            self.now = self.now.max(at);
+            if landing.is_some_and(|landing| landing <= at) {
+                self.land();
+            } else if let Some((_, happening)) = self.queue.pop_first() {
+                self.happen(happening);
             }
-            self.now = at;
-            self.happen(happening);
-        }
-        if self.queue.keys().next().is_none_or(|(at, _)| *at > end) {
-            self.now = self.now.max(end);
         }
     }
 
     /// A hash of everything that nodes were told, and when.
     pub fn trace_hash(&self) -> [u8; 32] {
-        *self.trace.finalize().as_bytes()
+        self.trace.hash()
     }
 
     /// Whether what a node has of a shard, hashed afresh, is what the chain committed to at the height
     /// that it has reached.
     pub fn holds_truth(&self, node: NodeId, shard: ShardId) -> bool {
         let disk = self.nodes.get(node).and_then(|node| node.disks.get(&shard));
-        disk.is_some_and(|disk| {
-            disk.head
-                .is_some_and(|head| self.chain.root(shard, head) == Some(root_of(&disk.entries)))
-        })
+        disk.is_some_and(|disk| disk.is_true(&self.chain, shard))
     }
 
     /// Notes every whole state that is not the chain's.
@@ -207,7 +262,7 @@ impl World {
         for (id, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.setup.is_honest()) {
             for (shard, disk) in &node.disks {
                 if let Some(head) = disk.head
-                    && !self.holds_truth(id, *shard)
+                    && !disk.is_true(&self.chain, *shard)
                 {
                     wrong.push(Breach::WrongRoot(id, *shard, head));
                 }
@@ -228,26 +283,48 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Input { node, generation, input } => {
-                if self.runs(node, generation) {
-                    self.tell_now(node, input);
+                if !self.runs(node, generation) {
+                    return;
                 }
+                if let Some(until) = self.stands_until(node) {
+                    return self.at(until, Happening::Input { node, generation, input });
+                }
+                self.tell_now(node, input);
             }
             Happening::Work { node, generation, job, work } => {
-                if self.runs(node, generation) {
-                    self.work_done(node, job, &work);
+                if !self.runs(node, generation) {
+                    return;
                 }
+                if let Some(until) = self.stands_until(node) {
+                    return self.at(until, Happening::Work { node, generation, job, work });
+                }
+                self.work_done(node, job, &work);
             }
             Happening::Wake { node, generation, at } => {
                 let due = self.nodes.get(node).is_some_and(|node| node.wake_at == Some(at));
-                if due && self.runs(node, generation) {
-                    self.wake(node);
+                if !due || !self.runs(node, generation) {
+                    return;
+                }
+                match self.stands_until(node) {
+                    Some(until) => {
+                        self.nodes.get_mut(node).into_iter().for_each(|n| n.wake_at = Some(until));
+                        self.at(until, Happening::Wake { node, generation, at: until });
+                    }
+                    None => self.wake(node),
                 }
             }
-            Happening::Arrive { from, to, message } => self.arrive(from, to, message),
+            Happening::Say { from, to, answer } => self.answer(from, to, answer, None),
+            Happening::Arrive { from, to, message } => match self.stands_until(to) {
+                Some(until) => self.at(until, Happening::Arrive { from, to, message }),
+                None => self.arrive(from, to, message),
+            },
+            Happening::Progress(flow) => self.progress(flow),
+            Happening::Link(a, b) => self.link(a, b),
             Happening::Hangup(a, b) => self.unlink(a, b),
             Happening::Block(height) => self.block(height),
             Happening::Crash(node) => self.crash_now(node),
             Happening::Start(node) => self.start(node),
+            Happening::Fault(turn) => self.turn(*turn),
         }
     }
 
@@ -255,44 +332,57 @@ impl World {
         self.nodes.get(node).is_some_and(|node| node.generation == generation && node.is_up)
     }
 
+    /// Until when a node's process stands still, if it does.
+    fn stands_until(&self, node: NodeId) -> Option<Instant> {
+        let until = self.nodes.get(node)?.trouble.stands_until?;
+        Some(until).filter(|until| *until > self.now)
+    }
+
+    /// What a node's clock says.
+    fn clock(&self, id: NodeId) -> Instant {
+        self.now + self.nodes.get(id).map_or(Duration::ZERO, |node| node.trouble.ahead)
+    }
+
     /// States a fact to a node, and does what it wants done.
     pub(crate) fn tell_now(&mut self, id: NodeId, input: Input) {
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        let Some(coordinator) = &mut node.coordinator else { return };
-        self.trace.update(format!("{:?} {id} {input:?}", self.now).as_bytes());
-        coordinator.handle(self.now, input);
+        let clock = self.clock(id);
+        let Some(policy) = self.nodes.get_mut(id).and_then(|node| node.policy.as_mut()) else {
+            return;
+        };
+        self.trace.note(self.now, id, |line| write!(line, "{input:?}"));
+        policy.handle(clock, input);
         self.drive(id);
     }
 
     fn wake(&mut self, id: NodeId) {
+        let clock = self.clock(id);
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.wake_at = None;
-        let Some(coordinator) = &mut node.coordinator else { return };
-        self.trace.update(format!("{:?} {id} timeout", self.now).as_bytes());
-        coordinator.handle_timeout(self.now);
+        let Some(policy) = &mut node.policy else { return };
+        self.trace.note(self.now, id, |line| line.write_str("timeout"));
+        policy.handle_timeout(clock);
         self.drive(id);
     }
 
     /// Takes a node's commands and events, and notes when it wants to be woken.
     fn drive(&mut self, id: NodeId) {
         while let Some(command) = self.next_command(id) {
+            self.trace.tell(self.now, id, |line| write!(line, "    {command:?}"));
             self.obey(id, command);
         }
-        let now = self.now;
+        while let Some(event) = self.next_event(id) {
+            self.trace.tell(self.now, id, |line| write!(line, "    {event:?}"));
+            self.check_event(id, &event);
+            self.ledger.event(self.now, id, event);
+        }
+        self.check_node(id);
+        let (now, clock) = (self.now, self.clock(id));
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let Some(coordinator) = &mut node.coordinator else { return };
-        while let Some(event) = coordinator.poll_event() {
-            self.ledger.event(now, id, event);
-        }
-        let pending = coordinator.pending_bytes();
-        let largest = u64::from(self.chain.setup().cut) + 4_096;
-        if pending > node.setup.config.memory_bytes.max(largest) + largest {
-            self.ledger.breach(Breach::OverBudget(id, pending));
-        }
-        let Some((at, _)) = coordinator.poll_timeout() else { return };
-        if at <= now {
+        let Some((at, _)) = node.policy.as_ref().and_then(Policy::poll_timeout) else { return };
+        if at <= clock {
             self.ledger.breach(Breach::TimerInThePast(id));
         }
+        let at = now + (at - clock);
         if node.wake_at.is_none_or(|old| at < old || old <= now) {
             node.wake_at = Some(at);
             let generation = node.generation;
@@ -301,26 +391,36 @@ impl World {
     }
 
     fn next_command(&mut self, id: NodeId) -> Option<ketch_coordinator::Command> {
-        self.nodes.get_mut(id)?.coordinator.as_mut()?.poll_command()
+        self.nodes.get_mut(id)?.policy.as_mut()?.poll_command()
+    }
+
+    fn next_event(&mut self, id: NodeId) -> Option<ketch_coordinator::Event> {
+        self.nodes.get_mut(id)?.policy.as_mut()?.poll_event()
     }
 
     fn block(&mut self, height: Height) {
         self.head = height;
-        let setup = self.chain.setup();
-        let last = Height(setup.epochs * setup.epoch_length);
         let new_epoch = self.chain.epoch_starting_after(height);
-        if height < last {
+        if height < self.chain.last_height() {
             self.at(self.chain.produced(height.next()), Happening::Block(height.next()));
         }
+        if let Some(epoch) = new_epoch {
+            self.note_epoch_end();
+            self.subscribe(epoch);
+        }
         for id in 0..self.nodes.len() {
-            let generation = self.nodes.get(id).map_or(0, |node| node.generation);
-            let produced = self.chain.produced(height);
-            let delay = Duration::from_micros(5_000 + self.chance.draw() % 20_000);
+            let Some(node) = self.nodes.get(id).filter(|node| node.policy.is_some()) else {
+                continue;
+            };
+            let generation = node.generation;
+            // What a node makes of a block's time moves with its clock.
+            let produced = self.chain.produced(height) + node.trouble.ahead;
+            let at = self.heard_at(id, self.now);
             let input = Input::HeadAdvanced { height, produced };
-            self.after(delay, Happening::Input { node: id, generation, input });
+            self.at(at, Happening::Input { node: id, generation, input });
             if let Some(epoch) = new_epoch {
                 let input = self.epoch_input(id, epoch);
-                self.after(delay, Happening::Input { node: id, generation, input });
+                self.at(at, Happening::Input { node: id, generation, input });
             }
         }
         if let Some(epoch) = new_epoch {
@@ -338,42 +438,54 @@ impl World {
 
     /// Who lies is found for everything.
     fn liars_provide(&mut self, epoch: Epoch) {
-        let liars = self.nodes.iter().enumerate().filter(|(_, node)| node.setup.lies());
+        let shards = self.all_shards();
+        let liars =
+            self.nodes.iter().enumerate().filter(|(_, node)| node.setup.lies() && node.is_up);
         for (liar, _) in liars {
-            for (shard, _) in &self.chain.setup().shards {
-                self.directory.entry((*shard, epoch)).or_default().insert(liar);
+            for shard in &shards {
+                self.dht.provide(*shard, epoch, liar);
             }
         }
     }
 
-    fn start(&mut self, id: NodeId) {
-        let epoch = Epoch(self.head.0 / self.chain.setup().epoch_length);
-        let (now, seed) = (self.now, mix(self.seed ^ mix(id as u64 + 1)));
+    pub(crate) fn start(&mut self, id: NodeId) {
+        let epoch = self.chain.epoch_after(self.head);
+        let (clock, seed) = (self.clock(id), mix(self.seed ^ mix(id as u64 + 1)));
         let before = epoch.0.checked_sub(1).map(|before| self.epoch_input(id, Epoch(before)));
         let input = self.epoch_input(id, epoch);
         let Some(node) = self.nodes.get_mut(id) else { return };
+        if node.is_up && node.policy.is_some() {
+            return;
+        }
         node.is_up = true;
         if !node.setup.is_honest() {
-            return self.liars_provide(epoch);
+            self.liars_provide(epoch);
+            let others = (0..self.nodes.len()).filter(|other| self.is_honest(*other));
+            let others: Vec<_> = others.collect();
+            return others.into_iter().for_each(|other| self.link(other, id));
         }
         let seed = seed ^ u64::from(node.generation);
-        node.coordinator = Some(Coordinator::new(node.setup.config.clone(), seed, now));
+        let (kind, config) = (node.setup.policy, node.setup.config.clone());
+        node.policy = Some(Policy::new(kind, config, seed, clock));
         before.into_iter().for_each(|input| self.tell_now(id, input));
         self.tell_now(id, input);
-        let (height, produced) = (self.head, self.chain.produced(self.head));
+        let (height, produced) = (self.head, self.chain.produced(self.head) + (clock - self.now));
         self.tell_now(id, Input::HeadAdvanced { height, produced });
         // Sequencers are in everybody's configuration, and who lies connects to everybody.
-        let others = self.nodes.iter().enumerate().filter(|(_, node)| !node.setup.is_honest());
-        let others: Vec<_> = others.map(|(other, _)| other).collect();
+        let others: Vec<_> = (0..self.nodes.len()).filter(|id| !self.is_honest(*id)).collect();
         others.into_iter().for_each(|other| self.link(id, other));
         self.gossip_lies(id);
     }
 
-    fn crash_now(&mut self, id: NodeId) {
+    fn is_honest(&self, id: NodeId) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.setup.is_honest())
+    }
+
+    pub(crate) fn crash_now(&mut self, id: NodeId) {
         let peers: Vec<_> = (0..self.nodes.len()).filter(|peer| self.linked(id, *peer)).collect();
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.generation += 1;
-        (node.coordinator, node.memory, node.is_up) = (None, Memory::default(), false);
+        (node.policy, node.memory, node.is_up) = (None, Memory::default(), false);
         node.wake_at = None;
         self.ledger.forget_phases(id, None);
         for peer in peers {
@@ -389,27 +501,28 @@ impl World {
     pub(crate) fn link(&mut self, a: NodeId, b: NodeId) {
         let up = |id: NodeId| self.nodes.get(id).is_some_and(|node| node.is_up);
         let banned = self.ledger.banned.contains(&(a, b)) || self.ledger.banned.contains(&(b, a));
-        if a != b && up(a) && up(b) && !banned && self.links.insert((a.min(b), a.max(b))) {
+        let blocked = self.weather.is_blocked(a, b) || self.weather.is_blocked(b, a);
+        let may = a != b && up(a) && up(b) && !banned && !blocked;
+        if may && self.links.insert((a.min(b), a.max(b))) {
             for (to, peer) in [(a, b), (b, a)] {
                 let affinity = mix(peer as u64);
-                let (peer, class) = (handle(peer), PeerClass::Validator);
-                let input = Input::PeerConnected { peer, class, affinity };
-                let generation = self.nodes.get(to).map_or(0, |node| node.generation);
-                self.at(self.now, Happening::Input { node: to, generation, input });
+                let conduct = self.nodes.get(peer).map(|node| node.setup.conduct);
+                let is_other = conduct == Some(Conduct::Sequencer);
+                let class = if is_other { PeerClass::Other } else { PeerClass::Validator };
+                self.tell(to, Input::PeerConnected { peer: handle(peer), class, affinity });
             }
         }
     }
 
     pub(crate) fn unlink(&mut self, a: NodeId, b: NodeId) {
         if self.links.remove(&(a.min(b), a.max(b))) {
+            self.abort_between(a, b);
             for (to, peer) in [(a, b), (b, a)] {
                 let noticed = |node: &&mut Node| node.setup.defences.ends;
                 if let Some(node) = self.nodes.get_mut(to).filter(noticed) {
                     node.memory.requests.retain(|_, outgoing| outgoing.peer != peer);
                     node.memory.asks.retain(|_, incoming| incoming.peer != peer);
-                    let generation = node.generation;
-                    let input = Input::PeerDisconnected { peer: handle(peer) };
-                    self.at(self.now, Happening::Input { node: to, generation, input });
+                    self.tell(to, Input::PeerDisconnected { peer: handle(peer) });
                 }
             }
         }
