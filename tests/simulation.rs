@@ -9,6 +9,7 @@ use ketch_sim::{
 };
 use ketch_types::{Epoch, Instant, ShardId};
 
+mod baseline;
 mod crashes;
 mod epochs;
 mod following;

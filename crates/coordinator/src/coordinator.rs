@@ -354,7 +354,7 @@ impl Coordinator {
     }
 
     pub(crate) fn block_interval(&self) -> Duration {
-        self.chain.interval().unwrap_or(self.config.block_interval_prior)
+        self.chain.interval(self.config.block_interval_prior)
     }
 
     /// The epoch that the chain is in.
@@ -363,12 +363,18 @@ impl Coordinator {
     }
 }
 
+/// The fewest times of which a median says anything.
+const INTERVALS_MIN: usize = 3;
+
 impl Chain {
-    /// The usual time between blocks: a median, which a halt of the chain does not move.
-    fn interval(&self) -> Option<Duration> {
+    /// The usual time between blocks: a median, which neither a halt of the chain nor a clock that jumps
+    /// moves. It takes three to have a middle; what was not measured is assumed.
+    fn interval(&self, prior: Duration) -> Duration {
+        let assumed = INTERVALS_MIN.saturating_sub(self.intervals.len());
         let mut sorted: Vec<_> = self.intervals.iter().copied().collect();
+        sorted.extend(std::iter::repeat_n(prior, assumed));
         sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied()
+        sorted.get(sorted.len() / 2).copied().unwrap_or(prior)
     }
 }
 

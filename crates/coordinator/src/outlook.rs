@@ -155,9 +155,11 @@ impl Coordinator {
             || outlook.stopped_since.is_some()
             || stands
             || (unknown && outlook.at_risk_since.is_some());
-        // Who was caught up all along is in time while the first block is late.
+        // Who was caught up all along is in time while the first block is late; of who is not, less than
+        // a moment to spare is a guess.
         let settled = shard.is_caught_up() && outlook.at_risk_since.is_none();
-        let before = |needed: &Duration| *needed < left || settled;
+        let spare = if shard.is_caught_up() { Duration::ZERO } else { config.hysteresis };
+        let before = |needed: &Duration| needed.saturating_add(spare) < left || settled;
         let in_time = |needed: &Duration| planned.in_time && !doubtful && before(needed);
         if let Some(needed) = planned.needed.filter(in_time) {
             return Verdict::OnTime { margin: left.saturating_sub(needed) };

@@ -5,7 +5,8 @@ use ketch_coordinator::{Event, Phase, Verdict, Work};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 
 use crate::node::NodeId;
-use crate::world::World;
+use crate::take::Takes;
+use crate::world::{World, node_of};
 
 /// What must never happen, whatever is done to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +72,16 @@ pub struct Ledger {
     pub applied: Vec<(NodeId, ShardId, Range<PartIndex>)>,
     /// Blocks that were replayed, by node and shard.
     pub replayed: BTreeMap<(NodeId, ShardId), u64>,
+    /// Of these, those replayed before the shard was caught up.
+    pub replayed_by_catching_up: BTreeMap<(NodeId, ShardId), u64>,
+    /// Shards that had to be taken.
+    pub takes: Takes,
+    /// How often a node banned a peer.
+    pub bans: BTreeMap<(NodeId, NodeId), u32>,
+    pub(crate) forgets_events: bool,
     pub(crate) banned: BTreeSet<(NodeId, NodeId)>,
-    warned: BTreeSet<(NodeId, ShardId)>,
+    /// What nodes called on time last: nobody speaks for a process that is gone or stands still.
+    on_time: BTreeSet<(NodeId, ShardId)>,
     phases: BTreeMap<(NodeId, ShardId), Phase>,
 }
 
@@ -86,9 +95,9 @@ impl Ledger {
         match &event {
             Event::VerdictChanged { shard, verdict } => {
                 if matches!(verdict, Verdict::OnTime { .. }) {
-                    self.warned.remove(&(node, *shard));
+                    self.on_time.insert((node, *shard));
                 } else {
-                    self.warned.insert((node, *shard));
+                    self.on_time.remove(&(node, *shard));
                 }
             }
             Event::PhaseChanged { shard, phase } => {
@@ -98,20 +107,36 @@ impl Ledger {
                     self.breach(Breach::WrongPhase(node, *shard, before, *phase));
                 }
             }
-            Event::FellBehind { shard } => drop(self.warned.insert((node, *shard))),
+            Event::FellBehind { shard } => {
+                self.on_time.remove(&(node, *shard));
+            }
             Event::Boundary { shard, epoch, margin: None }
-                if !self.warned.contains(&(node, *shard)) =>
+                if self.on_time.contains(&(node, *shard)) =>
             {
                 self.breach(Breach::LateWithoutWarning(node, *shard, *epoch));
             }
+            Event::Banned { peer, .. } => {
+                *self.bans.entry((node, node_of(*peer))).or_default() += 1;
+            }
             _ => {}
         }
-        self.events.push((now, node, event));
+        self.takes.event(now, node, &event);
+        if !self.forgets_events {
+            self.events.push((now, node, event));
+        }
     }
 
     /// What a crash or a dropped shard makes a node forget.
     pub(crate) fn forget_phases(&mut self, node: NodeId, shard: Option<ShardId>) {
+        if shard.is_none() {
+            self.forget_verdicts(node);
+        }
         self.phases.retain(|(of, id), _| *of != node || shard.is_some_and(|shard| shard != *id));
+    }
+
+    /// What a node said before its time went by unnoticed.
+    pub(crate) fn forget_verdicts(&mut self, node: NodeId) {
+        self.on_time.retain(|(of, _)| *of != node);
     }
 
     /// The events of one node.
@@ -165,6 +190,7 @@ impl World {
     pub(crate) fn check_event(&mut self, id: NodeId, event: &Event) {
         if let Event::CaughtUp { shard, .. } = event
             && self.verifies(id)
+            && !self.has_unseen_rot(id, *shard)
             && !self.holds_truth(id, *shard)
         {
             self.ledger.breach(Breach::FalseAtCaughtUp(id, *shard));
@@ -214,7 +240,9 @@ impl World {
 
     /// Notes every node that is up, has nothing under way, and does not know it.
     pub fn check_rest(&mut self) {
-        for (id, node) in self.nodes.iter().enumerate() {
+        // Who is about to be told something may not know it yet.
+        let told = self.about_to_be_told();
+        for (id, node) in self.nodes.iter().enumerate().filter(|(id, _)| !told.contains(id)) {
             let memory = &node.memory;
             let rests =
                 memory.requests.is_empty() && memory.jobs.is_empty() && memory.asks.is_empty();

@@ -17,6 +17,8 @@ pub(crate) struct Disk {
     pub(crate) starts: BTreeMap<Epoch, Arc<Start>>,
     pub(crate) outputs_after: Option<Height>,
     pub(crate) outputs: BTreeMap<Height, Chunk>,
+    /// Whether something has changed by itself: whoever reads it finds it.
+    pub(crate) is_rotten: bool,
     /// The parts of a state that are there, for the checkers.
     pub(crate) durable: BTreeMap<StateRoot, PartSet>,
 }
@@ -77,6 +79,7 @@ impl Disk {
     /// Which parts of a target are there; the rest of what is there is an old state from now on.
     pub(crate) fn reconcile(&mut self, chain: &Chain, shard: ShardId, target: &Start) -> PartSet {
         let held = self.equal_parts(chain, shard, target);
+        self.is_rotten = false;
         self.head = None;
         self.outputs_after = None;
         self.outputs.clear();
@@ -229,6 +232,7 @@ impl Disk {
 
     /// Changes something that is there.
     pub(crate) fn rot(&mut self) {
+        self.is_rotten = true;
         match &mut self.stored {
             Stored::Trie(entries) => {
                 entries.values_mut().next().into_iter().for_each(|value| value.push(1));

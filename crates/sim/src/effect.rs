@@ -90,7 +90,7 @@ impl World {
     pub(crate) fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
         let delay = self.delay(from, to);
         if self.linked(from, to) {
-            self.after(delay, Happening::Arrive { from, to, message });
+            self.post(self.now + delay, from, to, message);
         }
     }
 
@@ -230,7 +230,13 @@ impl World {
         let end = self.do_work(id, job, work);
         let Some(node) = self.nodes.get_mut(id).filter(|node| node.is_up) else { return };
         node.memory.jobs.remove(&job);
+        if let Work::DropShard { shard } = work {
+            self.ledger.forget_phases(id, Some(*shard));
+        }
         self.tell_now(id, Input::JobEnded { job, end });
+        if let Work::Open { shard } | Work::Replay { shard, .. } = work {
+            self.find_rot(id, *shard);
+        }
     }
 
     fn do_work(&mut self, id: NodeId, job: JobId, work: &Work) -> JobEnd {

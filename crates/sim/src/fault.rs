@@ -176,6 +176,9 @@ impl World {
             *self.ledger.faults.entry(fault.kind.name()).or_default() += 1;
             self.trace.tell(self.now, fault.node, |line| write!(line, "{fault:?}"));
         }
+        if matches!(fault.kind, FaultKind::Pause | FaultKind::ClockJump) {
+            self.ledger.forget_verdicts(fault.node);
+        }
         match fault.kind {
             FaultKind::Delay
             | FaultKind::Jitter
@@ -243,12 +246,12 @@ impl World {
 
     /// What waited goes on, where the way is open again.
     fn unclog(&mut self) {
-        for (from, to, message) in std::mem::take(&mut self.clogged) {
+        for (from, to, era, message) in std::mem::take(&mut self.clogged) {
             if self.weather.is_blocked(from, to) {
-                self.clogged.push((from, to, message));
+                self.clogged.push((from, to, era, message));
             } else {
                 let delay = self.delay(from, to);
-                self.after(delay, Happening::Arrive { from, to, message });
+                self.after(delay, Happening::Arrive { from, to, era, message });
             }
         }
     }

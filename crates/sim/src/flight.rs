@@ -136,7 +136,7 @@ impl World {
             outgoing.last_arrival = at;
         }
         let message = Message::Answer { request: to.request, answer };
-        self.at(at, Happening::Arrive { from, to: to.peer, message });
+        self.post(at, from, to.peer, message);
     }
 
     /// Takes what answers a request off its way.

@@ -72,7 +72,7 @@ impl World {
                 let hops = 1 + u32::try_from(self.chance.draw() % hops).unwrap_or(0);
                 let delay = self.delay(author, to) + self.gossip.hop * hops;
                 let message = Message::Announce { author, sequence, holding: holding.clone() };
-                self.after(delay, Happening::Arrive { from: author, to, message });
+                self.post(self.now + delay, author, to, message);
             }
         }
     }

@@ -26,7 +26,8 @@ impl World {
             return self.hear(to, author, sequence, holding);
         }
         if self.weather.is_blocked(from, to) {
-            return self.clogged.push((from, to, message));
+            let era = self.era(from, to);
+            return self.clogged.push((from, to, era, message));
         }
         if !self.linked(from, to) {
             return;
@@ -66,7 +67,7 @@ impl World {
     fn lie(&mut self, liar: NodeId, to: NodeId, request: RequestId, query: &Query) {
         let lie = self.nodes.get(liar).and_then(|node| match node.setup.conduct {
             Conduct::Lies(lie) => Some(lie),
-            Conduct::Honest | Conduct::Sequencer => None,
+            Conduct::Honest | Conduct::Sequencer | Conduct::Absent => None,
         });
         let patience = self
             .nodes
@@ -104,7 +105,7 @@ impl World {
                 let sequence = self.head.0 + 1;
                 let (author, holding) = (liar, holding.clone());
                 let message = Message::Announce { author, sequence, holding };
-                self.after(delay, Happening::Arrive { from: liar, to, message });
+                self.post(self.now + delay, liar, to, message);
             }
         }
     }
@@ -245,6 +246,7 @@ impl World {
             self.ledger.wasted_bytes += parcel.bytes();
         } else {
             parts.insert(index, arrived);
+            self.ledger.takes.part_came(self.now, id, shard);
         }
         self.tell_now(id, Input::PartVerified { request, part: index });
     }
@@ -254,6 +256,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(id) else { return stopped };
         match work {
             Work::Open { shard } => {
+                node.memory.rot_told.remove(shard);
                 let disk = node.disks.entry(*shard).or_default();
                 let starts = disk.starts.iter().map(|(epoch, start)| (*epoch, start.sizes.clone()));
                 let (head, outputs_after) = (disk.head, disk.outputs_after);
@@ -265,7 +268,9 @@ impl World {
                 });
                 let Some(target) = known.cloned() else { return stopped };
                 let disk = node.disks.entry(*shard).or_default();
-                JobEnd::Reconciled { held: disk.reconcile(&self.chain, *shard, &target) }
+                let held = disk.reconcile(&self.chain, *shard, &target);
+                node.memory.rot_told.remove(shard);
+                JobEnd::Reconciled { held }
             }
             Work::Apply { shard, root, parts } => self.apply(id, job, (*shard, *root), parts),
             Work::Complete { shard, root, epoch, height } => {
@@ -282,7 +287,6 @@ impl World {
             Work::Replay { shard, through } => self.replay(id, *shard, *through),
             Work::DropShard { shard } => {
                 node.disks.remove(shard);
-                self.ledger.forget_phases(id, Some(*shard));
                 JobEnd::Dropped
             }
             Work::DropEpochs { shard, before } => {
@@ -342,6 +346,8 @@ impl World {
     fn replay(&mut self, id: NodeId, shard: ShardId, through: Height) -> JobEnd {
         let failed = JobEnd::Failed(OurFault::Stopped);
         let Some(node) = self.nodes.get_mut(id) else { return failed };
+        let phase = node.policy.as_ref().and_then(|policy| policy.phase(shard));
+        let is_behind = phase == Some(ketch_coordinator::Phase::Replaying);
         let Some(disk) = node.disks.get_mut(&shard) else { return failed };
         let outputs = node.memory.outputs.entry(shard).or_default();
         let Some(head) = disk.head else { return failed };
@@ -351,6 +357,9 @@ impl World {
             let start = disk.replay(&self.chain, shard, height, &chunk);
             starts.extend(start.map(|(epoch, start)| (epoch, start.sizes.clone())));
             *self.ledger.replayed.entry((id, shard)).or_default() += 1;
+            if is_behind {
+                *self.ledger.replayed_by_catching_up.entry((id, shard)).or_default() += 1;
+            }
         }
         outputs.retain(|height, _| *height > through);
         JobEnd::Replayed { through, starts }

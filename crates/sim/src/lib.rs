@@ -2,7 +2,8 @@
 //!
 //! Every honest node runs a [`Coordinator`](ketch_coordinator::Coordinator) with its real
 //! configuration, fetching and serving; states are real tries, parts are packed, sent, unpacked and
-//! verified as everywhere. Links, disks and the chain are models. Some nodes lie, each in one way,
+//! verified as everywhere. To compare it with, [`NodeSetup::as_nearcore`] has a node decide as NEAR's
+//! nearcore does. Links, disks and the chain are models. Some nodes lie, each in one way,
 //! see [`Lie`]. The same [`Setup`] gives the same [`World::trace_hash`].
 //!
 //! What is *not* here: libp2p, fjall, signatures. What a peer may forge of the ledger is
@@ -18,15 +19,22 @@ mod dht;
 mod disk;
 mod effect;
 mod fault;
+mod file;
 mod flight;
 mod fluid;
 mod gossip;
 mod inbox;
 mod lie;
+mod limit;
 mod message;
+mod nearcore;
 mod node;
+mod outcome;
 mod policy;
+mod random;
+mod scenario;
 mod stand_in;
+mod take;
 mod trace;
 mod tries;
 mod trouble;
@@ -37,10 +45,16 @@ pub use chain::{Chain, ChainSetup, Content};
 pub use check::{Breach, Ledger};
 pub use dht::DhtModel;
 pub use fault::{Fault, FaultKind, chaos};
+pub use file::{Form, ScenarioError};
 pub use gossip::GossipModel;
 pub use lie::{Conduct, Lie};
+pub use limit::{Beside, Judged, Limit};
+pub use nearcore::NEARCORE_PART_BYTES;
 pub use node::{Defences, LinkSpeed, NodeId, NodeSetup};
+pub use outcome::{Outcome, Spread};
 pub use policy::PolicyKind;
+pub use scenario::{Chaos, Group, Planned, Scenario};
 pub use stand_in::StandIns;
+pub use take::{Take, Takes};
 pub use tries::Tries;
 pub use world::{Setup, World};

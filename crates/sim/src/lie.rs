@@ -22,6 +22,8 @@ pub enum Conduct {
     Sequencer,
     /// It knows all, claims all, and lies.
     Lies(Lie),
+    /// It is not there.
+    Absent,
 }
 
 /// How a peer lies, or fails.
@@ -96,6 +98,38 @@ impl Lie {
         Lie::Unsupported,
         Lie::FutureEpoch,
     ];
+
+    /// Its name in scenarios and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Lie::Junk => "junk",
+            Lie::FlippedBit => "flipped-bit",
+            Lie::Truncated => "truncated",
+            Lie::Oversized => "oversized",
+            Lie::WrongPart => "wrong-part",
+            Lie::Unasked => "unasked",
+            Lie::FalseOutline => "false-outline",
+            Lie::CutOutline => "cut-outline",
+            Lie::EndlessOutline => "endless-outline",
+            Lie::FalseOutputs => "false-outputs",
+            Lie::Garbage => "garbage",
+            Lie::Silent => "silent",
+            Lie::StallsAtTheEnd => "stalls-at-the-end",
+            Lie::Drips => "drips",
+            Lie::Closes => "closes",
+            Lie::ClaimsAll => "claims-all",
+            Lie::EndsEarly => "ends-early",
+            Lie::Busy => "busy",
+            Lie::NotRetained => "not-retained",
+            Lie::Unsupported => "unsupported",
+            Lie::FutureEpoch => "future-epoch",
+        }
+    }
+
+    /// The lie of a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lie| lie.name() == name)
+    }
 
     /// Whether an answer of this kind proves that its sender lies.
     pub fn is_proof(self) -> bool {
@@ -235,7 +269,7 @@ impl Liar<'_> {
     }
 
     fn part(&mut self, start: &Start, part: PartIndex) -> Answer {
-        let other = PartIndex((part.0 + 1) % start.sizes.count().max(1));
+        let other = PartIndex(part.0.saturating_add(1) % start.sizes.count().max(1));
         let sent = if self.lie == Some(Lie::WrongPart) { other } else { part };
         let Some(parcel) = start.parcel(sent) else { return Answer::Garbage };
         let bytes = start.sizes.bytes(sent);
@@ -250,7 +284,7 @@ impl Liar<'_> {
     }
 
     fn outputs(&mut self, shard: ShardId, after: Height) -> Reply {
-        let heights = (after.0 + 1..=self.head.0).map(Height);
+        let heights = (after.0.saturating_add(1)..=self.head.0).map(Height);
         let chunks = heights.filter_map(|height| Some((height, self.chain.chunk(shard, height)?)));
         let mut chunks: Vec<_> = chunks.take(20).collect();
         if self.lie == Some(Lie::FalseOutputs)

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ketch_coordinator::{Ask, Config, JobId, Query, RequestId, Work};
@@ -9,6 +9,7 @@ use crate::chain::Chain;
 use crate::content::{Arrived, Chunk, Parcel, Start};
 use crate::disk::Disk;
 use crate::lie::Conduct;
+use crate::nearcore;
 use crate::policy::{Policy, PolicyKind};
 use crate::trouble::Trouble;
 
@@ -99,6 +100,26 @@ impl Default for NodeSetup {
 }
 
 impl NodeSetup {
+    /// The same node, decided by another policy, if it is honest.
+    pub(crate) fn decided_by(self, policy: PolicyKind) -> Self {
+        match policy {
+            PolicyKind::Nearcore if self.is_honest() => self.as_nearcore(),
+            PolicyKind::Ketch | PolicyKind::Nearcore => self,
+        }
+    }
+
+    /// The same node, run by the baseline at the baseline's speeds.
+    pub fn as_nearcore(self) -> Self {
+        Self {
+            policy: PolicyKind::Nearcore,
+            generate_part: nearcore::GENERATE_PART,
+            generate_rate: u64::MAX,
+            apply_rate: nearcore::APPLY_RATE,
+            replay_block: nearcore::REPLAY_BLOCK,
+            ..self
+        }
+    }
+
     pub(crate) fn is_honest(&self) -> bool {
         self.conduct == Conduct::Honest
     }
@@ -147,6 +168,8 @@ pub(crate) struct Memory {
     pub(crate) asks: BTreeMap<Ask, Incoming>,
     pub(crate) jobs: BTreeMap<JobId, Work>,
     pub(crate) next_ask: u64,
+    /// Shards of which it has been told that they are damaged.
+    pub(crate) rot_told: BTreeSet<ShardId>,
     /// The newest announcement of each author and shard.
     pub(crate) heard: BTreeMap<(NodeId, ShardId), u64>,
 }
@@ -173,7 +196,7 @@ impl Node {
         let disks = setup.genesis.iter().map(|shard| (*shard, Disk::genesis(chain, *shard)));
         Self {
             disks: disks.collect(),
-            is_up: setup.joins == Instant::ORIGIN,
+            is_up: setup.joins == Instant::ORIGIN && setup.conduct != Conduct::Absent,
             setup,
             generation: 0,
             policy: None,

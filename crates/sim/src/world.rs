@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{Input, JobId, Peer, PeerClass, ShardStatus, Work};
+use ketch_coordinator::{Input, JobId, Peer, PeerClass, Phase, ShardStatus, Work};
 use ketch_types::{Chance, Epoch, Height, Instant, ShardId, mix};
 
 use crate::chain::{Chain, ChainSetup};
@@ -49,10 +49,12 @@ pub struct World {
     pub(crate) flights: Flights,
     pub(crate) weather: Weather,
     /// What would have arrived over ways that are stopped up.
-    pub(crate) clogged: Vec<(NodeId, NodeId, Message)>,
+    pub(crate) clogged: Vec<(NodeId, NodeId, u32, Message)>,
     pub(crate) ledger: Ledger,
     pub(crate) head: Height,
     pub(crate) trace: Trace,
+    /// The last epoch for which shards are taken, for whom takes are counted.
+    pub(crate) last_change: Epoch,
     queue: BTreeMap<(Instant, u64), Happening>,
     next: u64,
     seed: u64,
@@ -87,6 +89,8 @@ pub(crate) enum Happening {
     Arrive {
         from: NodeId,
         to: NodeId,
+        /// See [`World::era`].
+        era: u32,
         message: Message,
     },
     Progress(FlowId),
@@ -129,6 +133,7 @@ impl World {
             ledger: Ledger::default(),
             head: Height(0),
             trace: Trace::default(),
+            last_change: Epoch(u64::MAX),
             queue: BTreeMap::new(),
             next: 0,
             seed,
@@ -142,7 +147,9 @@ impl World {
     }
 
     fn joins(&self) -> Vec<(NodeId, Instant)> {
-        self.nodes.iter().enumerate().map(|(id, node)| (id, node.setup.joins)).collect()
+        let there = |node: &Node| node.setup.conduct != Conduct::Absent;
+        let there = self.nodes.iter().enumerate().filter(|(_, node)| there(node));
+        there.map(|(id, node)| (id, node.setup.joins)).collect()
     }
 
     /// Has announcements travel and look-ups fare otherwise.
@@ -153,6 +160,27 @@ impl World {
     /// Keeps the newest `lines` of what happens, in words.
     pub fn keep_trace(&mut self, lines: usize) {
         self.trace.keep(lines);
+    }
+
+    /// Whether every event is kept; the largest worlds have too many.
+    pub fn keep_events(&mut self, kept: bool) {
+        self.ledger.forgets_events = !kept;
+    }
+
+    /// Whether every shard that nodes must still take is caught up.
+    pub fn is_done(&self) -> bool {
+        self.unfinished() == 0
+    }
+
+    /// How many shards are not caught up that nodes must have.
+    pub(crate) fn unfinished(&self) -> usize {
+        let epoch = self.chain.epoch_after(self.head);
+        let takes = self.ledger.takes.newest().filter(|((node, shard, _), take)| {
+            let setup = self.nodes.get(*node).map(|node| &node.setup);
+            let wanted = |epoch| setup.is_some_and(|s| s.tracked_in(epoch).contains(shard));
+            take.caught_up.is_none() && (wanted(epoch) || wanted(epoch.next()))
+        });
+        takes.count()
     }
 
     /// What happened last, in words, the oldest first.
@@ -203,13 +231,30 @@ impl World {
         self.at(again, Happening::Start(node));
     }
 
-    /// Flips a value on a node's disk, and has its driver find it.
+    /// Flips a value on a node's disk, and has its driver find it, at once if it runs.
     pub fn damage(&mut self, node: NodeId, shard: ShardId) {
         let Some(of) = self.nodes.get_mut(node) else { return };
         if let Some(disk) = of.disks.get_mut(&shard) {
             disk.rot();
         }
-        self.tell(node, Input::DamageFound { shard });
+        if of.is_up {
+            self.find_rot(node, shard);
+        }
+    }
+
+    /// A node's driver reads what has changed by itself, once in a process' life.
+    pub(crate) fn find_rot(&mut self, id: NodeId, shard: ShardId) {
+        if self.has_unseen_rot(id, shard) {
+            self.tell(id, Input::DamageFound { shard });
+        }
+    }
+
+    /// Whether something on a disk has changed by itself that its process has not read.
+    pub(crate) fn has_unseen_rot(&self, id: NodeId, shard: ShardId) -> bool {
+        self.nodes.get(id).is_some_and(|node| {
+            let is_rotten = node.disks.get(&shard).is_some_and(|disk| disk.is_rotten);
+            is_rotten && !node.memory.rot_told.contains(&shard)
+        })
     }
 
     /// States a fact to a node from outside.
@@ -262,6 +307,8 @@ impl World {
         for (id, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.setup.is_honest()) {
             for (shard, disk) in &node.disks {
                 if let Some(head) = disk.head
+                    && !self.has_unseen_rot(id, *shard)
+                    && self.is_followed(id, *shard)
                     && !disk.is_true(&self.chain, *shard)
                 {
                     wrong.push(Breach::WrongRoot(id, *shard, head));
@@ -271,9 +318,37 @@ impl World {
         wrong.into_iter().for_each(|breach| self.ledger.breach(breach));
     }
 
+    /// Nodes whose drivers have something to state.
+    pub(crate) fn about_to_be_told(&self) -> BTreeSet<NodeId> {
+        let told = self.queue.values().filter_map(|happening| match happening {
+            Happening::Input { node, .. } | Happening::Work { node, .. } => Some(*node),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    /// Whether a shard is taken for the chain's; what is frozen only waits to be dropped.
+    fn is_followed(&self, id: NodeId, shard: ShardId) -> bool {
+        let policy = self.nodes.get(id).and_then(|node| node.policy.as_ref());
+        let phase = policy.and_then(|policy| policy.phase(shard));
+        matches!(phase, Some(Phase::Replaying | Phase::Following))
+    }
+
     pub(crate) fn at(&mut self, at: Instant, happening: Happening) {
         self.queue.insert((at.max(self.now), self.next), happening);
         self.next += 1;
+    }
+
+    /// Puts a message on its way.
+    pub(crate) fn post(&mut self, at: Instant, from: NodeId, to: NodeId, message: Message) {
+        let era = self.era(from, to);
+        self.at(at, Happening::Arrive { from, to, era, message });
+    }
+
+    /// A number that is another one once either of two processes is.
+    pub(crate) fn era(&self, a: NodeId, b: NodeId) -> u32 {
+        let of = |id: NodeId| self.nodes.get(id).map_or(0, |node| node.generation);
+        of(a).wrapping_add(of(b))
     }
 
     pub(crate) fn after(&mut self, delay: Duration, happening: Happening) {
@@ -314,9 +389,11 @@ impl World {
                 }
             }
             Happening::Say { from, to, answer } => self.answer(from, to, answer, None),
-            Happening::Arrive { from, to, message } => match self.stands_until(to) {
-                Some(until) => self.at(until, Happening::Arrive { from, to, message }),
-                None => self.arrive(from, to, message),
+            Happening::Arrive { from, to, era, message } => match self.stands_until(to) {
+                Some(until) => self.at(until, Happening::Arrive { from, to, era, message }),
+                None if self.era(from, to) == era => self.arrive(from, to, message),
+                // It was on its way to or from a process that is gone.
+                None => {}
             },
             Happening::Progress(flow) => self.progress(flow),
             Happening::Link(a, b) => self.link(a, b),
@@ -346,10 +423,24 @@ impl World {
     /// States a fact to a node, and does what it wants done.
     pub(crate) fn tell_now(&mut self, id: NodeId, input: Input) {
         let clock = self.clock(id);
-        let Some(policy) = self.nodes.get_mut(id).and_then(|node| node.policy.as_mut()) else {
-            return;
-        };
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let Some(policy) = &mut node.policy else { return };
         self.trace.note(self.now, id, |line| write!(line, "{input:?}"));
+        if let Input::EpochStarted(start) = &input {
+            let new = start.tracked_next.iter().filter(|shard| !start.tracked.contains(shard));
+            for shard in new.filter(|_| start.epoch < self.last_change) {
+                let follows = policy.phase(*shard) == Some(Phase::Following);
+                self.ledger.takes.begin(self.now, (id, *shard, start.epoch.next()), follows);
+            }
+        }
+        if let (Input::PeerDisconnected { peer }, true) = (&input, node.setup.defences.ends) {
+            // Also what was asked after the connection had gone, before that was known.
+            node.memory.requests.retain(|_, outgoing| outgoing.peer != node_of(*peer));
+            node.memory.asks.retain(|_, incoming| incoming.peer != node_of(*peer));
+        }
+        if let Input::DamageFound { shard } = &input {
+            node.memory.rot_told.insert(*shard);
+        }
         policy.handle(clock, input);
         self.drive(id);
     }
@@ -518,10 +609,7 @@ impl World {
         if self.links.remove(&(a.min(b), a.max(b))) {
             self.abort_between(a, b);
             for (to, peer) in [(a, b), (b, a)] {
-                let noticed = |node: &&mut Node| node.setup.defences.ends;
-                if let Some(node) = self.nodes.get_mut(to).filter(noticed) {
-                    node.memory.requests.retain(|_, outgoing| outgoing.peer != peer);
-                    node.memory.asks.retain(|_, incoming| incoming.peer != peer);
+                if self.nodes.get(to).is_some_and(|node| node.setup.defences.ends) {
                     self.tell(to, Input::PeerDisconnected { peer: handle(peer) });
                 }
             }
