@@ -1,16 +1,20 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ketch_sim::{Form, PolicyKind};
 use ketch_types::ByteSize;
 
 use crate::config::{DevnetState, NodeConfig};
 use crate::genesis::GenesisFormat;
 use crate::layout_file::read_layout;
 use crate::node;
+use crate::sim::{self, SimError, Span};
 use crate::state_tool::{self, StateToolError};
 use crate::status_tool;
 use crate::testnet::{self, TestnetError, Wanted};
@@ -30,6 +34,8 @@ enum Command {
     Node(Node),
     /// Run a chain with validators that change shards every epoch, each node a process on loopback.
     Testnet(Testnet),
+    /// Run a scenario in a deterministic world, and hold what came of it against its limits.
+    Sim(Sim),
     /// Show how a node stands: its head, its shards, and what it took.
     Status(Status),
     /// Look into a shard's state, or make one from a genesis file.
@@ -103,6 +109,68 @@ struct Testnet {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Sim {
+    #[command(subcommand)]
+    command: Option<SimCommand>,
+    /// The scenario's file; `random` for one that is made from the seed.
+    #[arg(value_name = "SCENARIO.toml", required = true)]
+    scenario: Option<PathBuf>,
+    /// The seed of the world.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// The seeds of as many worlds, the last one not among them.
+    #[arg(long, value_name = "A..B", conflicts_with = "seed", value_parser = seeds)]
+    seeds: Option<Range<u64>>,
+    /// Who decides for the nodes.
+    #[arg(long, value_name = "POLICY", default_value = "ketch", value_parser = policy)]
+    policy: PolicyKind,
+    /// Run the scenario in its small form, as the tests do.
+    #[arg(long)]
+    small: bool,
+    /// How the outcome is printed.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Subcommand)]
+enum SimCommand {
+    /// List the project's scenarios.
+    List,
+    /// Run random scenarios for as long as asked, and sum up what came of them.
+    Soak(Soak),
+}
+
+#[derive(Args)]
+struct Soak {
+    /// How long.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    minutes: u64,
+    /// Run these seeds instead, the last one not among them, however long it takes.
+    #[arg(long, value_name = "A..B", conflicts_with_all = ["minutes", "first"], value_parser = seeds)]
+    seeds: Option<Range<u64>>,
+    /// The first seed.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: u64,
+    /// How the outcome is printed.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let (first, end) = text.split_once("..").ok_or("not of the form A..B")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("`{text}`: {error}"));
+    let seeds = number(first)?..number(end)?;
+    if seeds.is_empty() { Err("no seeds".to_owned()) } else { Ok(seeds) }
+}
+
+fn policy(name: &str) -> Result<PolicyKind, String> {
+    let known = || PolicyKind::ALL.map(PolicyKind::name).join(" or ");
+    let found = PolicyKind::ALL.into_iter().find(|policy| policy.name() == name);
+    found.ok_or_else(|| format!("there is {}", known()))
+}
+
+#[derive(Args)]
 pub(crate) struct Status {
     /// Where the node's HTTP server listens.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7680")]
@@ -161,6 +229,7 @@ pub fn run() -> ExitCode {
     let done: Result<(), Box<dyn Error>> = match Cli::parse().command {
         Command::Node(node) => run_node(&node),
         Command::Testnet(testnet) => return run_testnet(&testnet),
+        Command::Sim(sim) => return run_sim(sim),
         Command::Status(status) => status_tool::status(&status).map_err(Into::into),
         Command::State(command) => run_state(&command).map_err(Into::into),
     };
@@ -194,6 +263,53 @@ fn run_testnet(testnet: &Testnet) -> ExitCode {
     };
     println!("{text}");
     if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_sim(sim: Sim) -> ExitCode {
+    let good = match sim.command {
+        Some(SimCommand::List) => list_scenarios(),
+        Some(SimCommand::Soak(soak)) => {
+            let time = Duration::from_secs(soak.minutes.saturating_mul(60));
+            let span = soak.seeds.map_or(Span::For(time, soak.first), Span::Seeds);
+            let sum = sim::soak(span);
+            print(soak.output, &sum, || serde_json::to_string(&sum).unwrap_or_default());
+            Ok(sum.is_good())
+        }
+        None => {
+            let wanted = sim::Wanted {
+                path: sim.scenario.unwrap_or_default(),
+                form: if sim.small { Form::Small } else { Form::Full },
+                seeds: sim.seeds.unwrap_or(sim.seed..sim.seed.saturating_add(1)),
+                policy: sim.policy,
+            };
+            sim::simulate(&wanted).map(|report| {
+                print(sim.output, &report, || report.to_json());
+                report.is_good()
+            })
+        }
+    };
+    match good {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("ketch: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list_scenarios() -> Result<bool, SimError> {
+    for (path, title) in sim::list()? {
+        println!("{}  {title}", path.display());
+    }
+    Ok(true)
+}
+
+fn print(output: Output, table: &impl std::fmt::Display, json: impl FnOnce() -> String) {
+    match output {
+        Output::Table => print!("{table}"),
+        Output::Json => println!("{}", json()),
+    }
 }
 
 fn wanted(testnet: &Testnet) -> Result<Wanted, TestnetError> {

@@ -26,6 +26,7 @@ mod node_error;
 mod progress;
 mod sequencer;
 mod shards;
+mod sim;
 mod state_tool;
 mod status;
 mod status_tool;

@@ -69,6 +69,9 @@ impl World {
             Conduct::Lies(lie) => Some(lie),
             Conduct::Honest | Conduct::Sequencer | Conduct::Absent => None,
         });
+        if let Some(lie) = lie {
+            *self.ledger.faults.entry(lie.name()).or_default() += 1;
+        }
         let patience = self
             .nodes
             .get(to)
