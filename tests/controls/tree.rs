@@ -105,7 +105,7 @@ impl Tree {
     }
 
     /// Runs some tests at once, for as long as is given.
-    pub(super) fn run(&self, program: &Path, tests: &[&String], patience: Duration) -> Ran {
+    pub(super) fn run(&self, program: &Path, tests: &[&str], patience: Duration) -> Ran {
         let begun = Instant::now();
         let output = File::create(&self.output).unwrap();
         let mut command = Command::new(program);
@@ -126,7 +126,7 @@ impl Tree {
         let printed = fs::read(&self.output).unwrap();
         let printed = String::from_utf8_lossy(&printed);
         let passed = tests.iter().filter(|test| printed.contains(&format!("test {test} ... ok\n")));
-        Ran { passed: passed.map(|test| (*test).clone()).collect(), elapsed: begun.elapsed() }
+        Ran { passed: passed.map(|test| (*test).to_owned()).collect(), elapsed: begun.elapsed() }
     }
 }
 
