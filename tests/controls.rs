@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const PATIENCE_MORE: Duration = Duration::from_secs(10);
 /// Tests of honest peers, which pass with every change: it takes one defence away, and nothing else.
 const HONEST: [&str; 3] = [
-    "net::answers::parts_come_in_any_order_and_give_the_state",
+    "net::answers::a_control_request_is_asked_as_it_is_and_answered_as_it_is",
     "net::finding::a_holder_is_found_through_others_and_connected",
     "newcomer::lies::control_a_holder_that_does_not_lie_is_enough",
 ];
