@@ -114,6 +114,8 @@ impl Tree {
             .arg(format!("--test-threads={}", tests.len()))
             .args(tests)
             .current_dir(&self.sources)
+            // A node takes what begins so for its configuration.
+            .env_remove("KETCH_CONTROLS")
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(Stdio::null())
