@@ -7,6 +7,7 @@
 )]
 
 mod commitment;
+mod controls;
 mod coordinator;
 mod ledger;
 mod net;

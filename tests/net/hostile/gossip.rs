@@ -10,6 +10,7 @@ use ketch_types::{Epoch, PartSet, PeerId, ShardId, StateRoot};
 use ketch_wire::{Announcement, Holding};
 use libp2p::Stream;
 use libp2p::identity::Keypair;
+use tokio::time::timeout;
 
 use super::bytes::{bytes, with_varint_length};
 use super::raw::{Raw, keypair, within_patience};
@@ -147,7 +148,9 @@ async fn what_is_far_too_long_is_not_read() {
     let message = message(&raw.keypair, 1, HEADS, &data, Signed::Well);
     let delivering = tokio::spawn(async move { stream.write_all(&message).await });
     is_undisturbed(&mut server, &honest).await;
-    delivering.abort();
+    let delivered = timeout(Duration::from_secs(1), delivering).await;
+    assert!(!matches!(delivered, Ok(Ok(Ok(())))), "all of it was taken");
+    is_undisturbed(&mut server, &honest).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
