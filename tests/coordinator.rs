@@ -1,5 +1,6 @@
 //! The coordinator alone, led by scripts: told facts one by one, and held to what it commands.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ketch_coordinator::{
@@ -92,6 +93,7 @@ fn epoch_start(epoch: u64, length: u64, tracked: &[ShardId], next: &[ShardId]) -
         tracked: tracked.to_vec(),
         tracked_next: next.to_vec(),
         roots: (0..20).map(|shard| (ShardId(shard), root(ShardId(shard), epoch))).collect(),
+        turns: BTreeMap::new(),
     }
 }
 

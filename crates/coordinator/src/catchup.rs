@@ -19,6 +19,9 @@ use crate::shard::{Phase, Search, Shard, Start};
 /// each only when it is durable, and with fewer there is soon nothing left that one has and another
 /// has not asked for.
 const WINDOWS: u64 = 32;
+/// Of those that take a state in turns each begins with so many windows of its own, if they are not too
+/// small, so that there is something to have from others soon.
+const WINDOWS_OF_TURN: u64 = 8;
 
 impl Coordinator {
     pub(crate) fn job_ended(&mut self, job: JobId, end: JobEnd) {
@@ -177,8 +180,8 @@ impl Coordinator {
         if epoch < oldest {
             return;
         }
-        let cached = PartSet::empty(sizes.count());
-        shard.starts.entry(epoch).or_insert(Start { sizes, cached, made: 0 });
+        let (cached, lost) = (PartSet::empty(sizes.count()), PartSet::empty(sizes.count()));
+        shard.starts.entry(epoch).or_insert(Start { sizes, cached, lost, made: 0 });
         shard.voice.due = true;
     }
 
@@ -298,8 +301,10 @@ impl Coordinator {
             self.arriving.restart(self.now);
             self.downloaded.restart(self.now);
         }
+        let turns = self.shards.get(&id).map_or(1, |shard| shard.turn.of());
+        let windows = WINDOWS.max(WINDOWS_OF_TURN * u64::from(turns));
         let window_bytes = |total: u64| {
-            let share = (total / WINDOWS).max(self.config.window_bytes_min);
+            let share = (total / windows).max(self.config.window_bytes_min);
             share.min(self.config.window_bytes)
         };
         let Some(shard) = self.shards.get_mut(&id).filter(|shard| shard.job == Some(job)) else {

@@ -5,6 +5,7 @@ use ketch_types::{Chance, Instant, PartIndex, PartSet};
 
 use crate::id::{JobId, Peer, RequestId};
 use crate::part_sizes::PartSizes;
+use crate::turn::Turn;
 
 /// Where every part of one target is: durable, on its way to being so, or missing.
 ///
@@ -16,6 +17,8 @@ pub(crate) struct Download {
     held: PartSet,
     pending: BTreeMap<PartIndex, Pending>,
     windows: Vec<Window>,
+    /// Whether what is others' turn to fetch first is fetched too.
+    waits_for_nobody: bool,
     /// Held, and in the cache for whoever asks.
     cached: PartSet,
     /// Peers that failed at a part; they are not asked for it again.
@@ -50,7 +53,8 @@ impl Download {
         let windows = windows.map(|parts| Window { parts, opened: None }).collect();
         let (pending, failed_at) = (BTreeMap::new(), BTreeMap::new());
         let cached = PartSet::empty(sizes.count());
-        Self { sizes, held, pending, windows, cached, failed_at }
+        let waits_for_nobody = false;
+        Self { sizes, held, pending, windows, waits_for_nobody, cached, failed_at }
     }
 
     pub(crate) fn sizes(&self) -> &PartSizes {
@@ -126,11 +130,13 @@ impl Download {
 
     /// Opens the window whose rarest part is rarest, of those of which something is `askable` now: a
     /// holder that does not answer must not keep others idle. `holders` counts the peers that hold a
-    /// part.
+    /// part: all of them, and those that hold some parts only. What only holders of the whole state have
+    /// is left to those whose turn it is, until others' turns are not waited for any more.
     pub(crate) fn open_window(
         &mut self,
-        holders: impl Fn(PartIndex) -> u32,
+        holders: impl Fn(PartIndex) -> (u32, u32),
         askable: &PartSet,
+        turn: Turn,
         chance: &mut Chance,
         now: Instant,
     ) -> bool {
@@ -141,7 +147,11 @@ impl Download {
             if !missing.iter().any(|part| askable.contains(*part)) {
                 continue;
             }
-            let counts = missing.into_iter().map(&holders).filter(|count| *count > 0);
+            let is_own = turn.is_own(at) || self.waits_for_nobody;
+            if !is_own && missing.iter().all(|part| holders(*part).1 == 0) {
+                continue;
+            }
+            let counts = missing.into_iter().map(|part| holders(part).0).filter(|all| *all > 0);
             let Some(rarity) = counts.min() else { continue };
             if rarity < rarest {
                 best.clear();
@@ -154,6 +164,11 @@ impl Download {
         let chosen = if best.is_empty() { None } else { best.get(chance.below(best.len())) };
         let window = chosen.and_then(|at| self.windows.get_mut(*at));
         window.map(|window| window.opened = Some(now)).is_some()
+    }
+
+    /// Fetches from now on what is others' turn to fetch first too, if nothing else is under way.
+    pub(crate) fn wait_for_nobody(&mut self) {
+        self.waits_for_nobody |= self.pending.is_empty();
     }
 
     /// Notes that `request` asks for `part`; false if it is here already or asked of enough peers.

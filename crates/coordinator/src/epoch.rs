@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::input::EpochStart;
 use crate::peers::StateKey;
 use crate::shard::{Outlook, Phase, Shard, Target};
+use crate::turn::Turn;
 use crate::verdict::{replay_time, time_for};
 
 /// Times between blocks that are remembered, for their median.
@@ -115,6 +116,7 @@ impl Coordinator {
             shard.gained = now;
         }
         shard.last_height = None;
+        shard.turn = start.turns.get(&id).copied().unwrap_or(Turn::ALONE);
         let was_doomed = std::mem::take(&mut shard.doomed);
         shard.voice.due |= was_doomed;
         // What had stopped it may be over: a root that was not known is.

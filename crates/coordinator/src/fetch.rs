@@ -1,5 +1,7 @@
 //! Which parts are asked of whom.
 
+use std::time::Duration;
+
 use ketch_types::{Chance, PartIndex, PartSet, ShardId, mix};
 use ketch_wire::limits::SUMMARY_SHARDS_MAX;
 
@@ -12,6 +14,9 @@ use crate::peers::{Holders, Kind, PeerState, Standing, StateKey};
 use crate::request::Subject;
 use crate::shard::{Phase, Shard};
 use crate::verdict::{Verdict, time_for};
+
+/// With nothing to fetch but what is others' turn to fetch first, they are waited for no longer.
+const TURNS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One request that is about to be made.
 struct Assignment {
@@ -77,9 +82,9 @@ impl Coordinator {
     }
 
     fn open_window(&mut self, id: ShardId, key: &StateKey) -> bool {
-        let Some(download) = self.shards.get(&id).and_then(|shard| shard.download.as_ref()) else {
-            return false;
-        };
+        let Some(shard) = self.shards.get(&id) else { return false };
+        let Some(download) = shard.download.as_ref() else { return false };
+        let (turn, idle) = (shard.turn, self.now - shard.gained >= TURNS_PATIENCE);
         let count = download.sizes().count();
         let askable = self.askable(key, count);
         if download.all_asked() || askable.is_empty() {
@@ -87,9 +92,12 @@ impl Coordinator {
         }
         let holders = Holders::count(&self.peers, key, count, self.now);
         let download = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut());
-        let holders = |part| holders.of(part);
+        let holders = |part| (holders.of(part), holders.partial_of(part));
         download.is_some_and(|download| {
-            download.open_window(holders, &askable, &mut self.chance, self.now)
+            if idle {
+                download.wait_for_nobody();
+            }
+            download.open_window(holders, &askable, turn, &mut self.chance, self.now)
         })
     }
 
@@ -258,7 +266,7 @@ struct Candidate {
     /// *Units:* bytes.
     spare: u64,
     /// When it would have sent what it was asked for and one part more.
-    done_in: std::time::Duration,
+    done_in: Duration,
     affinity: u64,
 }
 

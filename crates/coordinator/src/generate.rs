@@ -93,6 +93,11 @@ impl Coordinator {
             } else {
                 self.serving.give_up(root, part);
             }
+            if let JobEnd::Generated { .. } = end
+                && let Some(shard) = self.shards.get_mut(&id).filter(|_| !made)
+            {
+                shard.lose(root, part);
+            }
         }
     }
 }

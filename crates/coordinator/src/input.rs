@@ -5,6 +5,7 @@ use ketch_wire::{Holding, OutputsRequest, PartsRequest, Refusal, Summary};
 
 use crate::id::{Ask, JobId, Peer, RequestId};
 use crate::part_sizes::PartSizes;
+use crate::turn::Turn;
 
 /// A fact, told by the driver: all that a [`Coordinator`](crate::Coordinator) ever learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +127,9 @@ pub struct EpochStart {
     pub tracked_next: Vec<ShardId>,
     /// The roots of the shards' states at its start.
     pub roots: BTreeMap<ShardId, StateRoot>,
+    /// Of the shards that this node must take for the next epoch, which of all who must it is; of those
+    /// that are not named it is thought to be the only one.
+    pub turns: BTreeMap<ShardId, Turn>,
 }
 
 impl EpochStart {

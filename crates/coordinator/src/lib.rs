@@ -41,6 +41,7 @@ mod request;
 mod serve;
 mod serving;
 mod shard;
+mod turn;
 mod verdict;
 
 pub use command::{Command, Query, Work};
@@ -53,4 +54,5 @@ pub use input::{
 };
 pub use part_sizes::PartSizes;
 pub use shard::Phase;
+pub use turn::Turn;
 pub use verdict::{Obstacle, Verdict};

@@ -7,6 +7,7 @@ use crate::download::Download;
 use crate::id::JobId;
 use crate::part_sizes::PartSizes;
 use crate::peers::StateKey;
+use crate::turn::Turn;
 use crate::verdict::Verdict;
 
 /// Where one shard's task is.
@@ -105,6 +106,8 @@ pub(crate) struct Shard {
     pub(crate) fetched: Option<Fetched>,
     /// The height to stop at, for a shard that is tracked no more.
     pub(crate) last_height: Option<Height>,
+    /// Which of those that take it this node is.
+    pub(crate) turn: Turn,
     /// When the shard must be held: the first height of the next epoch.
     pub(crate) deadline: Option<Height>,
     /// Starts of epochs that are held whole.
@@ -148,6 +151,8 @@ pub(crate) struct Start {
     pub(crate) sizes: PartSizes,
     /// The parts that are known to be in the cache.
     pub(crate) cached: PartSet,
+    /// Parts that could not be made: what is damaged is not held, though the rest is.
+    pub(crate) lost: PartSet,
     /// How many of its parts, from the first on, have been made ahead of demand: each once, whatever
     /// the cache drops later.
     pub(crate) made: u32,
@@ -202,6 +207,7 @@ impl Shard {
             outputs_after: None,
             fetched: None,
             last_height: None,
+            turn: Turn::ALONE,
             deadline: None,
             starts: BTreeMap::new(),
             search: Search::default(),
@@ -243,7 +249,7 @@ impl Shard {
             .map(|(epoch, start)| {
                 let (root, cut) = (start.sizes.root(), start.sizes.cut());
                 let key = StateKey { shard: self.id, epoch: *epoch, root, cut };
-                (key, PartSet::full(start.sizes.count()))
+                (key, start.lost.complement())
             })
             .collect();
         // In earlier phases the download may still be that of a target that was given up.
@@ -276,6 +282,12 @@ impl Shard {
         self.cached_mut(root).into_iter().for_each(|cached| {
             cached.remove(part);
         });
+    }
+
+    /// Notes that a part of a whole state cannot be made, and that less is held than was announced.
+    pub(crate) fn lose(&mut self, root: StateRoot, part: PartIndex) {
+        let start = self.starts.values_mut().find(|start| start.sizes.root() == root);
+        self.voice.due |= start.is_some_and(|start| start.lost.insert(part));
     }
 
     fn cached_mut(&mut self, root: StateRoot) -> Option<&mut PartSet> {

@@ -1,13 +1,13 @@
 //! Follows the chain: heads, the ends of epochs, and the states that epochs begin with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use ketch_coordinator::EpochStart;
-use ketch_ledger::EpochInfo;
+use ketch_coordinator::{EpochStart, Turn};
+use ketch_ledger::{EpochInfo, Validator};
 use ketch_net::{Contact, Delivery, Judgement, Network, peer_text};
 use ketch_types::{Epoch, PeerId, ShardId};
 use ketch_wire::limits::EPOCH_ENDS_MAX;
@@ -80,6 +80,22 @@ impl Tracks {
             }
             Tracks::Assigned(me) => info.tracked_by(me).to_vec(),
         }
+    }
+
+    /// Of the shards that are to be taken for the next epoch, which of those who must take it this node
+    /// is: the assignment tells everybody the same.
+    fn turns(&self, info: &EpochInfo, next: &EpochInfo) -> BTreeMap<ShardId, Turn> {
+        let Tracks::Assigned(me) = self else { return BTreeMap::new() };
+        let turn = |shard: ShardId| {
+            let takes = |v: &&Validator| {
+                v.tracked.contains(&shard) && !info.tracked_by(&v.peer).contains(&shard)
+            };
+            let takers: Vec<_> = next.validators().iter().filter(takes).collect();
+            let place = takers.iter().position(|taker| taker.peer == *me)?;
+            let turn = Turn::new(u32::try_from(place).ok()?, u32::try_from(takers.len()).ok()?)?;
+            Some((shard, turn))
+        };
+        next.tracked_by(me).iter().filter_map(|shard| turn(*shard)).collect()
     }
 }
 
@@ -244,6 +260,7 @@ impl Follower {
             tracked,
             tracked_next,
             roots: begins.roots(),
+            turns: self.tracks.turns(info, next),
         };
         self.keep_contacts(&start, [info, next]);
         let validators = info.validators().iter().chain(next.validators());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::EpochStart;
+use ketch_coordinator::{EpochStart, Turn};
 use ketch_types::{Chance, Epoch, Height, Instant, PartIndex, ShardId, StateRoot};
 
 use crate::content::{Chunk, Start};
@@ -118,6 +118,7 @@ impl Chain {
         epoch: Epoch,
         tracked: Vec<ShardId>,
         tracked_next: Vec<ShardId>,
+        turns: BTreeMap<ShardId, Turn>,
     ) -> EpochStart {
         let shards = self.setup.shards.iter().map(|(shard, _)| *shard);
         let roots = shards.filter_map(|shard| Some((shard, self.start(shard, epoch)?.root())));
@@ -129,6 +130,7 @@ impl Chain {
             tracked,
             tracked_next,
             roots: roots.collect(),
+            turns,
         }
     }
 

@@ -146,7 +146,7 @@ impl FaultKind {
 
 /// A fault's beginning or end.
 #[derive(Clone, Copy)]
-pub(crate) struct Turn {
+pub(crate) struct FaultTurn {
     fault: Fault,
     begins: bool,
 }
@@ -165,13 +165,13 @@ const SLOWNESS: u32 = 20;
 impl World {
     /// Has something go wrong.
     pub fn fault(&mut self, fault: Fault) {
-        self.at(fault.at, Happening::Fault(Box::new(Turn { fault, begins: true })));
+        self.at(fault.at, Happening::Fault(Box::new(FaultTurn { fault, begins: true })));
         let end = fault.at + fault.lasting;
-        self.at(end, Happening::Fault(Box::new(Turn { fault, begins: false })));
+        self.at(end, Happening::Fault(Box::new(FaultTurn { fault, begins: false })));
     }
 
-    pub(crate) fn turn(&mut self, turn: Turn) {
-        let Turn { fault, begins } = turn;
+    pub(crate) fn turn(&mut self, turn: FaultTurn) {
+        let FaultTurn { fault, begins } = turn;
         if begins {
             *self.ledger.faults.entry(fault.kind.name()).or_default() += 1;
             self.trace.tell(self.now, fault.node, |line| write!(line, "{fault:?}"));

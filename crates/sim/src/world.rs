@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{Input, JobId, Peer, PeerClass, Phase, ShardStatus, Work};
+use ketch_coordinator::{Input, JobId, Peer, PeerClass, Phase, ShardStatus, Turn, Work};
 use ketch_types::{Chance, Epoch, Height, Instant, ShardId, mix};
 
 use crate::chain::{Chain, ChainSetup};
 use crate::check::{Breach, Ledger};
 use crate::dht::{Dht, DhtModel};
-use crate::fault::Turn;
+use crate::fault::FaultTurn;
 use crate::flight::Flights;
 use crate::fluid::{FlowId, Fluid};
 use crate::gossip::GossipModel;
@@ -99,7 +99,7 @@ pub(crate) enum Happening {
     Block(Height),
     Crash(NodeId),
     Start(NodeId),
-    Fault(Box<Turn>),
+    Fault(Box<FaultTurn>),
 }
 
 impl World {
@@ -524,7 +524,21 @@ impl World {
         let tracked =
             |epoch| self.nodes.get(id).map(|n| n.setup.tracked_in(epoch)).unwrap_or_default();
         let (now, next) = (tracked(epoch), tracked(epoch.next()));
-        Input::EpochStarted(self.chain.epoch_start(epoch, now, next))
+        let turns =
+            next.iter().filter_map(|shard| Some((*shard, self.turn_of(id, *shard, epoch)?)));
+        let turns = turns.collect();
+        Input::EpochStarted(self.chain.epoch_start(epoch, now, next, turns))
+    }
+
+    /// Which of those that take a shard in an epoch a node is; everybody knows from the assignment.
+    fn turn_of(&self, id: NodeId, shard: ShardId, epoch: Epoch) -> Option<Turn> {
+        let takes = |(id, node): (NodeId, &Node)| {
+            let tracks = |epoch| node.setup.tracked_in(epoch).contains(&shard);
+            (node.setup.is_honest() && !tracks(epoch) && tracks(epoch.next())).then_some(id)
+        };
+        let takers: Vec<NodeId> = self.nodes.iter().enumerate().filter_map(takes).collect();
+        let place = takers.iter().position(|taker| *taker == id)?;
+        Turn::new(u32::try_from(place).ok()?, u32::try_from(takers.len()).ok()?)
     }
 
     /// Who lies is found for everything.

@@ -228,6 +228,7 @@ mod tests {
             tracked: vec![S],
             tracked_next: vec![S],
             roots: [(S, root(epoch))].into(),
+            turns: [].into(),
         };
         node.handle(Instant::ORIGIN, Input::EpochStarted(start));
     }
