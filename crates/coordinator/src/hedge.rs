@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::coordinator::Coordinator;
 use crate::download::Download;
 use crate::id::{Peer, RequestId};
-use crate::peers::{Kind, PeerState};
+use crate::peers::{Kind, PeerState, Standing};
 use crate::request::{Request, Subject};
 use crate::shard::Phase;
 use crate::verdict::time_for;
@@ -33,7 +33,8 @@ impl Coordinator {
     fn give_up_slow_parts(&mut self) {
         let slow = |(_, request): &(RequestId, &Request)| {
             let parts = matches!(request.subject, Subject::Parts { .. });
-            parts && request.hedged && !request.cancelled && self.is_too_slow(request)
+            let slow = self.is_too_slow(request) || self.is_doubtful(request);
+            parts && request.hedged && !request.cancelled && slow
         };
         let slow: Vec<_> = self.requests.iter().filter(slow).map(|(id, _)| id).collect();
         for id in slow {
@@ -107,6 +108,16 @@ impl Coordinator {
         {
             self.give_up(id);
         }
+    }
+
+    /// Whether nothing comes of a peer that has never brought a part, and is late twice: two of these must
+    /// not keep a part from those who are known to bring some.
+    fn is_doubtful(&self, request: &Request) -> bool {
+        let peer = self.peers.get(request.peer);
+        let is_proven = peer.is_some_and(|peer| peer.standing() == Standing::Proven);
+        let waited = self.now - request.delivered;
+        let late = self.patience(request.subject.kind()).saturating_mul(2);
+        !is_proven && waited >= late && request.brought_bytes == 0
     }
 
     fn is_too_slow(&self, request: &Request) -> bool {

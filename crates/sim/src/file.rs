@@ -84,6 +84,9 @@ struct ChainPart {
     content: Material,
     part: Size,
     changes: NonZeroU64,
+    /// Epochs behind the last change, for those who are late.
+    #[serde(default = "one")]
+    epochs_after: NonZeroU64,
     epoch_blocks: NonZeroU64,
     block_interval: Time,
     #[serde(default)]
@@ -230,6 +233,8 @@ struct Small {
     end: Option<Time>,
     #[serde(default)]
     counts: BTreeMap<String, NonZeroU64>,
+    #[serde(default)]
+    joins: BTreeMap<String, Time>,
     config: Option<ConfigPart>,
     limits: Option<Limits>,
 }
@@ -338,6 +343,7 @@ impl File {
         self.limits = small.limits.unwrap_or(self.limits);
         for nodes in &mut self.nodes {
             nodes.count = small.counts.get(&nodes.name).copied().unwrap_or(nodes.count);
+            nodes.joins = small.joins.get(&nodes.name).copied().or(nodes.joins);
         }
         self
     }
@@ -474,8 +480,7 @@ impl ChainPart {
             shards: (0..self.shards).map(|shard| (ShardId(shard), of(shard))).collect(),
             content,
             cut: u32::try_from(self.part.0).unwrap_or(u32::MAX),
-            // Whoever takes a shard last still needs blocks to follow.
-            epochs: self.changes.get() + 1,
+            epochs: self.changes.get().saturating_add(self.epochs_after.get()),
             epoch_length: self.epoch_blocks.get(),
             block_interval: self.block_interval.0,
         }

@@ -72,9 +72,7 @@ impl World {
         if self.weather.is_blocked(from, to.peer) {
             self.fluid.hold(flow, true);
         }
-        if matches!(answer, Answer::Part { .. }) {
-            self.after(PROGRESS, Happening::Progress(flow));
-        }
+        self.after(PROGRESS, Happening::Progress(flow));
         let then = then.map(|input| (generation, input));
         self.flights.by_flow.insert(flow, Flight { from, to, answer, then, told: 0 });
         flow
@@ -111,17 +109,19 @@ impl World {
         }
     }
 
-    /// Tells of a part that is long on its way.
+    /// Tells of an answer that is long on its way.
     pub(crate) fn progress(&mut self, flow: FlowId) {
         let (now, sent) = (self.now, self.fluid.sent(self.now, flow));
         let Some(flight) = self.flights.by_flow.get_mut(&flow) else { return };
-        let Answer::Part { index, parcel } = &flight.answer else { return };
-        let (index, of) = (*index, parcel.bytes());
+        let (from, to, of) = (flight.from, flight.to, flight.answer.bytes());
         let bytes = sent.min(of).saturating_sub(flight.told);
         flight.told += bytes;
-        let (from, to) = (flight.from, flight.to);
+        let part = match &flight.answer {
+            Answer::Part { index, .. } => Some(*index),
+            _ => None,
+        };
         if bytes > 0 {
-            self.deliver(from, to, Answer::Flow { index, bytes, of });
+            self.deliver(from, to, Answer::Flow { part, bytes, of });
         }
         self.at(now + PROGRESS, Happening::Progress(flow));
     }

@@ -136,10 +136,13 @@ impl World {
             (Query::Parts { shard, root, .. }, Answer::Part { index, parcel }) => {
                 self.part_came(id, request, (shard, root), index, &parcel);
             }
-            (Query::Parts { root, .. }, Answer::Flow { index, bytes, of }) => {
-                let manifest = node.memory.manifests.get(&root);
+            (query, Answer::Flow { part, bytes, of }) => {
+                let manifest = match &query {
+                    Query::Parts { root, .. } => node.memory.manifests.get(root),
+                    _ => None,
+                };
                 // As much of the part as is here of what it is packed into.
-                let whole = manifest.map_or(0, |start| start.sizes.bytes(index));
+                let whole = manifest.zip(part).map_or(0, |(start, part)| start.sizes.bytes(part));
                 let unpacked = whole * bytes / of.max(1);
                 self.tell_now(id, Input::RequestProgressed { request, bytes: unpacked });
             }

@@ -27,12 +27,13 @@ pub(crate) enum Answer {
         index: PartIndex,
         parcel: Parcel,
     },
-    /// Some bytes of a part that is on its way.
+    /// Some bytes of something that is on its way.
     Flow {
-        index: PartIndex,
+        /// The part that it is, if it is one.
+        part: Option<PartIndex>,
         /// *Units:* bytes, packed.
         bytes: u64,
-        /// The whole part. *Units:* bytes, packed.
+        /// The whole of it. *Units:* bytes, packed.
         of: u64,
     },
     /// Every chunk above what was asked, up to a height.
