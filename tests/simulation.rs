@@ -15,6 +15,7 @@ mod epochs;
 mod following;
 mod hostile;
 mod rules;
+mod scenarios;
 mod serving;
 mod verdicts;
 

@@ -15,8 +15,9 @@ use crate::request::Subject;
 use crate::shard::{Phase, Shard};
 use crate::verdict::{Verdict, time_for};
 
-/// With nothing to fetch but what is others' turn to fetch first, they are waited for no longer.
-const TURNS_PATIENCE: Duration = Duration::from_secs(2);
+/// With nothing to fetch but what is others' turn to fetch first, they are waited for so many times as
+/// long as a part may take.
+const TURNS_PATIENCE: u32 = 3;
 
 /// One request that is about to be made.
 struct Assignment {
@@ -84,7 +85,8 @@ impl Coordinator {
     fn open_window(&mut self, id: ShardId, key: &StateKey) -> bool {
         let Some(shard) = self.shards.get(&id) else { return false };
         let Some(download) = shard.download.as_ref() else { return false };
-        let (turn, idle) = (shard.turn, self.now - shard.gained >= TURNS_PATIENCE);
+        let (turn, idle) =
+            (shard.turn, self.now - shard.gained >= self.patience(Kind::Parts) * TURNS_PATIENCE);
         let count = download.sizes().count();
         let askable = self.askable(key, count);
         if download.all_asked() || askable.is_empty() {

@@ -83,6 +83,9 @@ impl World {
             self.ledger.breach(Breach::BannedHonest(id, peer));
         }
         self.ledger.banned.insert((id, peer));
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.memory.requests.retain(|_, outgoing| outgoing.peer != peer);
+        }
         self.unlink(id, peer);
     }
 
