@@ -321,17 +321,26 @@ mod tests {
         Download::new(sizes, held, window_bytes)
     }
 
+    /// Opens a window, if one can be; parts have so many holders, and so many of these hold not all.
+    fn open(
+        download: &mut Download,
+        holders: impl Fn(PartIndex) -> (u32, u32),
+        askable: &PartSet,
+        turn: Turn,
+    ) -> bool {
+        download.open_window(holders, askable, turn, &mut Chance::new(0), Instant::ORIGIN)
+    }
+
     fn open_all(download: &mut Download) {
         let all = PartSet::full(download.sizes.count());
-        while download.open_window(|_| 1, &all, &mut Chance::new(0), Instant::ORIGIN) {}
+        while open(download, |_| (1, 0), &all, Turn::ALONE) {}
     }
 
     #[test]
     fn the_window_with_the_rarest_part_is_opened_first() {
         let mut download = download(30, 100);
-        let holders = |part: PartIndex| if part.0 == 17 { 1 } else { 5 };
-        let all = PartSet::full(30);
-        assert!(download.open_window(holders, &all, &mut Chance::new(0), Instant::ORIGIN));
+        let holders = |part: PartIndex| (if part.0 == 17 { 1 } else { 5 }, 0);
+        assert!(open(&mut download, holders, &PartSet::full(30), Turn::ALONE));
         let open = download.missing_in_open_windows();
         assert_eq!(open, [(10..20).map(PartIndex).collect::<Vec<_>>()]);
     }
@@ -341,8 +350,28 @@ mod tests {
         let mut download = download(20, 100);
         let mut askable = PartSet::empty(20);
         askable.insert(PartIndex(3));
-        assert!(download.open_window(|_| 1, &askable, &mut Chance::new(0), Instant::ORIGIN));
-        assert!(!download.open_window(|_| 1, &askable, &mut Chance::new(0), Instant::ORIGIN));
+        assert!(open(&mut download, |_| (1, 0), &askable, Turn::ALONE));
+        assert!(!open(&mut download, |_| (1, 0), &askable, Turn::ALONE));
+    }
+
+    #[test]
+    fn what_only_whole_holders_have_is_left_to_whose_turn_it_is_until_nobody_is_waited_for() {
+        let (mut download, all) = (download(40, 100), PartSet::full(40));
+        let second = Turn::new(1, 4).unwrap();
+        assert!(open(&mut download, |_| (1, 0), &all, second));
+        let own = (10..20).map(PartIndex).collect::<Vec<_>>();
+        assert_eq!(download.missing_in_open_windows(), [own]);
+        assert!(!open(&mut download, |_| (1, 0), &all, second));
+        // Another taker has something of the third window.
+        let shared = |part: PartIndex| if part.0 == 25 { (2, 1) } else { (1, 0) };
+        assert!(open(&mut download, shared, &all, second));
+        assert!(!open(&mut download, shared, &all, second));
+        assert!(download.request(PartIndex(10), RequestId(1)));
+        download.wait_for_nobody();
+        assert!(!open(&mut download, |_| (1, 0), &all, second), "something is under way");
+        download.release(RequestId(1), [PartIndex(10)].into_iter());
+        download.wait_for_nobody();
+        assert!(open(&mut download, |_| (1, 0), &all, second));
     }
 
     #[test]

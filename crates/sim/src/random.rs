@@ -10,6 +10,7 @@ use crate::dht::DhtModel;
 use crate::fault::FaultKind;
 use crate::gossip::GossipModel;
 use crate::lie::{Conduct, Lie};
+use crate::limit::Limit;
 use crate::node::{LinkSpeed, NodeSetup};
 use crate::scenario::{Chaos, Group, Scenario, sequencer};
 use crate::tries::Tries;
@@ -19,95 +20,133 @@ const CORE: &str = "core";
 const VALIDATORS: &str = "validators";
 const LIARS: &str = "liars";
 
+/// Draws one thing after another.
+struct Dice(Chance);
+
+impl Dice {
+    fn draw(&mut self, from: u64, to: u64) -> u64 {
+        from + self.0.draw() % (to - from + 1)
+    }
+
+    fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(self.draw(from, to))
+    }
+
+    /// True once in so many times.
+    fn once_in(&mut self, times: u64) -> bool {
+        self.draw(0, times - 1) == 0
+    }
+}
+
 impl Scenario {
     /// A small world of real tries in which things go wrong: everything but the core of part servers is
-    /// hit, until faults freeze in the last epoch. Then every catchup must end.
+    /// hit, until faults freeze when the last epoch begins for which shards are taken. Then every catchup
+    /// must end.
     pub fn random(seed: u64) -> Self {
-        let mut chance = Chance::new(seed ^ 0x5eed_0f50);
-        let mut draw = |from: u64, to: u64| from + chance.draw() % (to - from + 1);
-        let shards = u32::try_from(draw(2, 4)).unwrap_or(2);
-        let changes = draw(2, 4);
-        let empty = draw(0, 9) == 0;
-        let sizes = (0..shards).map(|shard| {
-            let entries = if empty && shard == 0 { 0 } else { draw(20, 700) };
-            (ShardId(shard), entries)
-        });
-        let chain = ChainSetup {
-            shards: sizes.collect(),
-            content: Content::Tries(Tries { value_bytes: 400, writes: draw(1, 8) }),
-            cut: [16_384, 16_384, 65_536][usize::try_from(draw(0, 2)).unwrap_or(0)],
-            epochs: changes + 2,
-            epoch_length: draw(8, 40),
-            block_interval: Duration::from_millis(draw(300, 1_500)),
-        };
-        let speed = LinkSpeed {
-            upload: draw(40_000, 1_000_000),
-            download: draw(60_000, 2_000_000),
-            delay: Duration::from_millis(draw(1, 120)),
-        };
-        let config = Config {
-            memory_bytes: draw(128 << 10, 1 << 20),
-            window_bytes: 128 << 10,
-            window_bytes_min: 16 << 10,
-            peer_bytes_max: 128 << 10,
-            outputs_bytes: 64 << 10,
-            stall_timeout: Duration::from_secs(3),
-            announce_interval: Duration::from_millis(200),
-            ..Config::default()
-        };
-        let usual = NodeSetup { config, speed, ..NodeSetup::default() };
-        let all: Vec<ShardId> = (0..shards).map(ShardId).collect();
-        let core = NodeSetup { tracked: vec![all.clone()], genesis: all, ..usual.clone() };
-        let core = (0..draw(1, 2)).map(|_| core.clone()).collect();
-        let moves = draw(1, 2);
-        let validators = (0..draw(2, 7)).map(|place| {
-            // Some go to and fro between two shards, some on and on.
-            let back = draw(0, 3) == 0;
-            let at = |epoch: u64| {
-                let step = if back { epoch % 2 } else { epoch * moves };
-                ShardId(u32::try_from((place + step) % u64::from(shards)).unwrap_or(0))
-            };
-            let tracked: Vec<Vec<ShardId>> = (0..=changes).map(|epoch| vec![at(epoch)]).collect();
-            let genesis = tracked.first().cloned().unwrap_or_default();
-            NodeSetup { tracked, genesis, ..usual.clone() }
-        });
-        let validators = validators.collect();
+        let mut dice = Dice(Chance::new(seed ^ 0x5eed_0f50));
+        let shards = u32::try_from(dice.draw(2, 4)).unwrap_or(2);
+        let changes = dice.draw(2, 4);
+        let chain = chain(&mut dice, shards, changes);
+        let usual = machine(&mut dice);
         let epoch = chain.block_interval * u32::try_from(chain.epoch_length).unwrap_or(1);
-        let liars = (0..draw(0, 5)).map(|_| {
-            let lie = Lie::ALL.get(usize::try_from(draw(0, 20)).unwrap_or(0));
-            // Some come all at once, some one by one.
-            let joins = if draw(0, 1) == 0 { Duration::ZERO } else { epoch / 4 };
-            NodeSetup {
-                conduct: Conduct::Lies(lie.copied().unwrap_or(Lie::Junk)),
-                joins: Instant::ORIGIN + joins,
-                ..usual.clone()
-            }
-        });
-        let liars = liars.collect();
-        let (changes_32, per_minute) = (u32::try_from(changes).unwrap_or(1), draw(0, 90));
         let group = |name: &str, nodes| Group { name: name.to_owned(), nodes, clean: None };
+        let groups = vec![
+            group(CORE, core(&mut dice, shards, &usual)),
+            group(VALIDATORS, validators(&mut dice, (shards, changes), &usual)),
+            group(LIARS, liars(&mut dice, epoch, &usual)),
+            sequencer(),
+        ];
+        let (last_change, per_minute) = (u32::try_from(changes).unwrap_or(1), dice.draw(0, 90));
         Scenario {
             title: format!("random, seed {seed}"),
             changes,
-            groups: vec![
-                group(CORE, core),
-                group(VALIDATORS, validators),
-                group(LIARS, liars),
-                sequencer(),
-            ],
-            gossip: GossipModel { loss_per_mille: draw(0, 300), ..GossipModel::default() },
-            dht: DhtModel { failures_per_mille: draw(0, 300), ..DhtModel::default() },
+            groups,
+            gossip: GossipModel { loss_per_mille: dice.draw(0, 300), ..GossipModel::default() },
+            dht: DhtModel { failures_per_mille: dice.draw(0, 300), ..DhtModel::default() },
             faults: vec![],
             chaos: Some(Chaos {
                 kinds: FaultKind::ALL.to_vec(),
                 groups: vec![VALIDATORS.to_owned()],
                 per_minute,
-                until: Instant::ORIGIN + epoch * changes_32,
+                until: Instant::ORIGIN + epoch * last_change,
             }),
             // Nothing is caught up with a chain that has ended.
-            end: Instant::ORIGIN + epoch * (changes_32 + 2),
+            end: Instant::ORIGIN + epoch * (last_change + 2),
             chain,
-            limits: vec![crate::limit::Limit::Unfinished(0)],
+            limits: vec![Limit::Unfinished(0)],
         }
     }
+}
+
+fn chain(dice: &mut Dice, shards: u32, changes: u64) -> ChainSetup {
+    let empty = dice.once_in(10);
+    let sizes = (0..shards).map(|shard| {
+        let entries = if empty && shard == 0 { 0 } else { dice.draw(20, 700) };
+        (ShardId(shard), entries)
+    });
+    ChainSetup {
+        shards: sizes.collect(),
+        content: Content::Tries(Tries { value_bytes: 400, writes: dice.draw(1, 8) }),
+        cut: if dice.once_in(3) { 65_536 } else { 16_384 },
+        epochs: changes + 2,
+        epoch_length: dice.draw(8, 40),
+        block_interval: dice.millis(300, 1_500),
+    }
+}
+
+/// What every node of a world is like.
+fn machine(dice: &mut Dice) -> NodeSetup {
+    let speed = LinkSpeed {
+        upload: dice.draw(40_000, 1_000_000),
+        download: dice.draw(60_000, 2_000_000),
+        delay: dice.millis(1, 120),
+    };
+    let config = Config {
+        memory_bytes: dice.draw(128 << 10, 1 << 20),
+        window_bytes: 128 << 10,
+        window_bytes_min: 16 << 10,
+        peer_bytes_max: 128 << 10,
+        outputs_bytes: 64 << 10,
+        stall_timeout: Duration::from_secs(3),
+        announce_interval: Duration::from_millis(200),
+        ..Config::default()
+    };
+    NodeSetup { config, speed, ..NodeSetup::default() }
+}
+
+/// One or two that track everything.
+fn core(dice: &mut Dice, shards: u32, usual: &NodeSetup) -> Vec<NodeSetup> {
+    let all: Vec<ShardId> = (0..shards).map(ShardId).collect();
+    let one = NodeSetup { tracked: vec![all.clone()], genesis: all, ..usual.clone() };
+    (0..dice.draw(1, 2)).map(|_| one.clone()).collect()
+}
+
+/// Some that take another shard in each epoch: some go to and fro between two, some on and on.
+fn validators(dice: &mut Dice, (shards, changes): (u32, u64), usual: &NodeSetup) -> Vec<NodeSetup> {
+    let moves = dice.draw(1, 2);
+    let validators = (0..dice.draw(2, 7)).map(|place| {
+        let back = dice.once_in(4);
+        let at = |epoch: u64| {
+            let step = if back { epoch % 2 } else { epoch * moves };
+            ShardId(u32::try_from((place + step) % u64::from(shards)).unwrap_or(0))
+        };
+        let tracked: Vec<Vec<ShardId>> = (0..=changes).map(|epoch| vec![at(epoch)]).collect();
+        let genesis = tracked.first().cloned().unwrap_or_default();
+        NodeSetup { tracked, genesis, ..usual.clone() }
+    });
+    validators.collect()
+}
+
+/// Up to five liars; some are there from the beginning, some come all at once.
+fn liars(dice: &mut Dice, epoch: Duration, usual: &NodeSetup) -> Vec<NodeSetup> {
+    let liars = (0..dice.draw(0, 5)).map(|_| {
+        let lie = Lie::ALL.get(usize::try_from(dice.draw(0, 20)).unwrap_or(0));
+        let joins = if dice.once_in(2) { Duration::ZERO } else { epoch / 4 };
+        NodeSetup {
+            conduct: Conduct::Lies(lie.copied().unwrap_or(Lie::Junk)),
+            joins: Instant::ORIGIN + joins,
+            ..usual.clone()
+        }
+    });
+    liars.collect()
 }
