@@ -45,6 +45,30 @@ pub enum Breach {
     NeverRests(NodeId),
 }
 
+impl Breach {
+    /// What must not be, in short.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Breach::AnnouncedBeforeDurable(..) => "announced before durable",
+            Breach::AskedOfBanned(..) => "asked of banned",
+            Breach::BannedHonest(..) => "banned honest",
+            Breach::AppliedTwice(..) => "applied twice",
+            Breach::AskedTooOften(..) => "asked too often",
+            Breach::WrongRoot(..) => "wrong root",
+            Breach::OverBudget(..) => "over budget",
+            Breach::LateWithoutWarning(..) => "late without warning",
+            Breach::TimerInThePast(..) => "timer in the past",
+            Breach::WrongPhase(..) => "wrong phase",
+            Breach::Unverified(..) => "unverified",
+            Breach::FalseAtCaughtUp(..) => "false at caught up",
+            Breach::TwoWriters(..) => "two writers",
+            Breach::TooManyApplies(..) => "too many applies",
+            Breach::RestsTooEarly(..) => "rests too early",
+            Breach::NeverRests(..) => "never rests",
+        }
+    }
+}
+
 /// What happened in a world, for tests to look at.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {

@@ -117,6 +117,11 @@ impl Disk {
     /// Replaces everything in a part's range, and takes note that it is there.
     pub(crate) fn apply(&mut self, root: StateRoot, index: PartIndex, part: Arrived) {
         self.write(index, part);
+        self.mark(root, index);
+    }
+
+    /// Takes note that a part is there.
+    pub(crate) fn mark(&mut self, root: StateRoot, index: PartIndex) {
         if let Some(held) = self.durable.get_mut(&root) {
             held.insert(index);
         }

@@ -12,6 +12,7 @@ use crate::check::Breach;
 use crate::content::{Parcel, Start};
 use crate::message::{Answer, Message};
 use crate::node::{Incoming, NodeId, Outgoing};
+use crate::planted::Planted;
 use crate::world::{Happening, World, handle, node_of};
 
 impl World {
@@ -60,6 +61,9 @@ impl World {
         };
         let outgoing = Outgoing { peer, query: query.clone(), awaited, last_arrival: self.now };
         node.memory.requests.insert(request, outgoing);
+        if node.has(Planted::DropsHedges) && node.is_hedge(&query) {
+            return self.lose_request(id, request);
+        }
         if let Query::Parts { shard, root, wanted } = &query {
             let too_often = wanted.iter().find(|part| node.asked_for(*root, *part) > 2);
             if let Some(part) = too_often {
@@ -67,6 +71,13 @@ impl World {
             }
         }
         self.send(id, peer, Message::Ask { request, query });
+    }
+
+    fn lose_request(&mut self, id: NodeId, request: RequestId) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.memory.requests.remove(&request);
+        let end = RequestEnd::Failed(Failure::Disconnected);
+        self.tell(id, Input::RequestEnded { request, end });
     }
 
     fn cancel_request(&mut self, id: NodeId, request: RequestId) {
@@ -182,7 +193,8 @@ impl World {
         let parcel = node.disks.get(&shard)?.parcel(&start, part)?;
         start.verify(part, &parcel)?;
         node.cache.insert(start.content(part)?, parcel);
-        *self.ledger.generated.entry((id, root, part)).or_default() += 1;
+        let times = if node.has(Planted::MakesTwice) { 2 } else { 1 };
+        *self.ledger.generated.entry((id, root, part)).or_default() += times;
         Some(())
     }
 
@@ -243,7 +255,11 @@ impl World {
         match work {
             Work::Search { shard, epoch } => {
                 let found = self.dht.find((*shard, *epoch), self.dht_model, &mut self.chance);
-                found.into_iter().for_each(|peer| self.link(id, peer));
+                let Some(node) = self.nodes.get_mut(id) else { return JobEnd::Searched };
+                node.memory.searches += 1;
+                if !node.has(Planted::SearchesOnce) || node.memory.searches == 1 {
+                    found.into_iter().for_each(|peer| self.link(id, peer));
+                }
                 JobEnd::Searched
             }
             Work::Generate { shard, root, parts, .. } => {

@@ -556,8 +556,7 @@ impl World {
             return others.into_iter().for_each(|other| self.link(other, id));
         }
         let seed = seed ^ u64::from(node.generation);
-        let (kind, config) = (node.setup.policy, node.setup.config.clone());
-        node.policy = Some(Policy::new(kind, config, seed, clock));
+        node.decide(seed, clock);
         before.into_iter().for_each(|input| self.tell_now(id, input));
         self.tell_now(id, input);
         let (height, produced) = (self.head, self.chain.produced(self.head) + (clock - self.now));
