@@ -31,9 +31,10 @@ impl World {
             }
             Command::Ban { peer, .. } => self.ban(id, node_of(peer)),
             Command::Announce(holding) => self.announce(id, holding),
-            Command::Provide { shard, epoch } => self.dht.provide(shard, epoch, id),
-            Command::StopProviding { shard, epoch } => self.dht.stop_providing(shard, epoch, id),
+            Command::Provide { shard, epoch } => self.provide(id, shard, epoch, true),
+            Command::StopProviding { shard, epoch } => self.provide(id, shard, epoch, false),
             Command::SendSummary { ask, summary } => {
+                summary.holdings().iter().for_each(|held| self.check_holding(id, held));
                 self.close_ask(id, ask, Answer::Summary(summary));
             }
             Command::SendOutline { ask, shard, root } => self.send_outline(id, ask, shard, root),
@@ -49,17 +50,28 @@ impl World {
         }
     }
 
+    fn provide(&mut self, id: NodeId, shard: ShardId, epoch: ketch_types::Epoch, does: bool) {
+        let node = self.nodes.get_mut(id).into_iter();
+        node.for_each(|node| node.memory.duties.provides(shard, epoch, does));
+        if does {
+            self.dht.provide(shard, epoch, id);
+        } else {
+            self.dht.stop_providing(shard, epoch, id);
+        }
+    }
+
     fn open_request(&mut self, id: NodeId, request: RequestId, peer: NodeId, query: Query) {
         if self.ledger.banned.contains(&(id, peer)) {
             self.ledger.breach(Breach::AskedOfBanned(id, peer));
         }
         *self.ledger.asked.entry((id, peer)).or_default() += 1;
-        let Some(node) = self.nodes.get_mut(id) else { return };
         let awaited = match &query {
             Query::Parts { wanted, .. } => Some(wanted.clone()),
             _ => None,
         };
         let outgoing = Outgoing { peer, query: query.clone(), awaited, last_arrival: self.now };
+        self.check_request(id, &outgoing);
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.memory.requests.insert(request, outgoing);
         if node.has(Planted::DropsHedges) && node.is_hedge(&query) {
             return self.lose_request(id, request);
@@ -242,6 +254,7 @@ impl World {
         let end = self.do_work(id, job, work);
         let Some(node) = self.nodes.get_mut(id).filter(|node| node.is_up) else { return };
         node.memory.jobs.remove(&job);
+        self.check_work(id, work, &end);
         if let Work::DropShard { shard } = work {
             self.ledger.forget_phases(id, Some(*shard));
         }

@@ -150,7 +150,7 @@ impl World {
 
     fn end_request(&mut self, id: NodeId, request: RequestId, end: RequestEnd) {
         let Some(node) = self.nodes.get_mut(id) else { return };
-        node.memory.requests.remove(&request);
+        let asked = node.memory.requests.remove(&request).map(|outgoing| outgoing.peer);
         let end = match end {
             // The control without blame: a lie is taken for bad luck.
             RequestEnd::Faulty(_) if !node.setup.defences.blame => {
@@ -158,7 +158,9 @@ impl World {
             }
             end => end,
         };
+        let liar = asked.filter(|_| matches!(end, RequestEnd::Faulty(_)));
         self.tell_now(id, Input::RequestEnded { request, end });
+        liar.into_iter().for_each(|peer| self.check_blame(id, peer));
     }
 
     fn end_of(&mut self, id: NodeId, query: &Query, answer: Answer) -> RequestEnd {
@@ -229,7 +231,7 @@ impl World {
         parcel: &Parcel,
     ) {
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let skips = node.has(Planted::SkipsParts) && self.chance.one_in(20);
+        let skips = node.has(Planted::SkipsParts) && self.chance.one_in(5);
         let verify = node.setup.defences.verify && !skips;
         let Some(outgoing) = node.memory.requests.get_mut(&request) else { return };
         let asked = outgoing.awaited.as_mut().is_some_and(|awaited| awaited.remove(index));
@@ -347,7 +349,7 @@ impl World {
                 Some(ApplyCut::BeforeMarker | ApplyCut::Torn)
                     if planted == Some(Planted::MarksFirst) =>
                 {
-                    disk.mark(root, part)
+                    disk.mark(root, part);
                 }
                 Some(ApplyCut::BeforeMarker | ApplyCut::Torn) => disk.write(part, content),
                 _ => disk.apply(root, part, content),

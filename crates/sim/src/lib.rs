@@ -17,6 +17,7 @@ mod check;
 mod content;
 mod dht;
 mod disk;
+mod duty;
 mod effect;
 mod fault;
 mod file;

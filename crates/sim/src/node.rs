@@ -8,6 +8,7 @@ use ketch_wire::Holding;
 use crate::chain::Chain;
 use crate::content::{Arrived, Chunk, Parcel, Start};
 use crate::disk::Disk;
+use crate::duty::Duties;
 use crate::lie::Conduct;
 use crate::nearcore;
 use crate::planted::{Planted, Saboteur};
@@ -171,6 +172,7 @@ pub(crate) struct Memory {
     pub(crate) asks: BTreeMap<Ask, Incoming>,
     pub(crate) jobs: BTreeMap<JobId, Work>,
     pub(crate) next_ask: u64,
+    pub(crate) duties: Duties,
     pub(crate) searches: u64,
     /// Shards of which it has been told that they are damaged.
     pub(crate) rot_told: BTreeSet<ShardId>,

@@ -68,8 +68,8 @@ planted! {
     ForgivesLies = "forgives-lies",
     /// Who is busy is taken for a liar.
     BansTheBusy = "bans-the-busy",
-    /// Whose connection ends is taken for a liar.
-    BansTheUnlucky = "bans-the-unlucky",
+    /// Who does not hold what it is asked for is taken for a liar.
+    BansTheEmpty = "bans-the-empty",
     /// Who was banned goes on being asked.
     AsksTheBanned = "asks-the-banned",
     /// One end of a request in ten is lost.
@@ -110,7 +110,7 @@ planted! {
     IgnoresLanes = "ignores-lanes",
     /// A store is compared with a target while windows are applied to it.
     WritesTwice = "writes-twice",
-    /// One part in twenty is believed without a look at it.
+    /// One part in five is believed without a look at it.
     SkipsParts = "skips-parts",
     /// Outputs of chunks are believed without a look at them.
     SkipsOutputs = "skips-outputs",

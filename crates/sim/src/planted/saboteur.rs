@@ -139,10 +139,18 @@ impl Saboteur {
 
     fn request_end(&self, end: RequestEnd) -> RequestEnd {
         match (self.bug, end) {
-            (Planted::BansTheBusy, RequestEnd::Refused(Refusal::Busy { .. }))
-            | (Planted::BansTheUnlucky, RequestEnd::Failed(Failure::Disconnected)) => {
-                RequestEnd::Faulty(Fault::Message)
-            }
+            (
+                Planted::BansTheBusy,
+                RequestEnd::Refused(Refusal::Busy { .. })
+                | RequestEnd::Parts { refusal: Some(Refusal::Busy { .. }), .. },
+            )
+            | (
+                Planted::BansTheEmpty,
+                RequestEnd::Refused(Refusal::NotHeld | Refusal::NotRetained)
+                | RequestEnd::Parts {
+                    refusal: Some(Refusal::NotHeld | Refusal::NotRetained), ..
+                },
+            ) => RequestEnd::Faulty(Fault::Message),
             (Planted::ForgivesLies, RequestEnd::Faulty(_)) => {
                 RequestEnd::Failed(Failure::Disconnected)
             }
@@ -196,7 +204,9 @@ impl Saboteur {
             (Planted::AnnouncesTooMuch, Command::Announce(holding)) if !holding.is_withdrawal() => {
                 let mut held = holding.held().clone();
                 let missing = held.complement().iter().next();
-                missing.into_iter().for_each(|part| drop(held.insert(part)));
+                missing.into_iter().for_each(|part| {
+                    held.insert(part);
+                });
                 Some(Command::Announce(holding_of(&holding, held)))
             }
             (Planted::SummaryTooMuch, Command::SendSummary { ask, summary }) => {
