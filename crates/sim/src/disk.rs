@@ -151,6 +151,10 @@ impl Disk {
         start: &Arc<Start>,
         verify: bool,
     ) -> bool {
+        if start.sizes.count() == 0 {
+            // No window of such a state deletes what was there before.
+            self.stored = Stored::of(start);
+        }
         let right = !verify || self.stored.is(start);
         if right {
             (self.head, self.outputs_after) = (Some(height), Some(height));
