@@ -14,6 +14,7 @@ mod crashes;
 mod epochs;
 mod following;
 mod hostile;
+mod planted;
 mod rules;
 mod scenarios;
 mod serving;

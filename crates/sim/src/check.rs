@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use ketch_coordinator::{Event, Phase, Verdict, Work};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
+use ketch_wire::Holding;
 
 use crate::node::NodeId;
 use crate::take::Takes;
@@ -43,6 +44,63 @@ pub enum Breach {
     RestsTooEarly(NodeId),
     /// Nothing is under way any more, and a node thinks that something is.
     NeverRests(NodeId),
+    /// A part was asked for that is there already.
+    AskedForHeld(NodeId, ShardId, PartIndex),
+    /// A peer was asked for something that is known to be gone.
+    AskedOfAbsent(NodeId, NodeId),
+    /// A peer was said to be banned, and its connection was not cut.
+    BannedInName(NodeId, NodeId),
+    /// A peer lied, which was proven, and it was not banned.
+    Unpunished(NodeId, NodeId),
+    /// A state was to be made the head of which something is missing, without a damaged disk.
+    Incomplete(NodeId, ShardId),
+    /// A shard or epochs of it were called gone, and they are there.
+    NotDropped(NodeId, ShardId),
+    /// A shard is gone, and others are still told that it is there.
+    StillAnnounced(NodeId, ShardId),
+    /// The start of an epoch has been held for half an epoch, and nobody was told.
+    Unannounced(NodeId, ShardId, Epoch),
+    /// Parts were announced of an epoch for which the node cannot be found.
+    Unprovided(NodeId, ShardId, Epoch),
+    /// An epoch went by, and it was never told how its beginning was met.
+    BoundaryUntold(NodeId, ShardId, Epoch),
+    /// What was fetched of a shard is still in memory, and of no use any more.
+    MemoryLeft(NodeId, ShardId),
+}
+
+impl Breach {
+    /// What must not be, in short.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Breach::AnnouncedBeforeDurable(..) => "announced before durable",
+            Breach::AskedOfBanned(..) => "asked of banned",
+            Breach::BannedHonest(..) => "banned honest",
+            Breach::AppliedTwice(..) => "applied twice",
+            Breach::AskedTooOften(..) => "asked too often",
+            Breach::WrongRoot(..) => "wrong root",
+            Breach::OverBudget(..) => "over budget",
+            Breach::LateWithoutWarning(..) => "late without warning",
+            Breach::TimerInThePast(..) => "timer in the past",
+            Breach::WrongPhase(..) => "wrong phase",
+            Breach::Unverified(..) => "unverified",
+            Breach::FalseAtCaughtUp(..) => "false at caught up",
+            Breach::TwoWriters(..) => "two writers",
+            Breach::TooManyApplies(..) => "too many applies",
+            Breach::RestsTooEarly(..) => "rests too early",
+            Breach::NeverRests(..) => "never rests",
+            Breach::AskedForHeld(..) => "asked for held",
+            Breach::AskedOfAbsent(..) => "asked of absent",
+            Breach::BannedInName(..) => "banned in name",
+            Breach::Unpunished(..) => "unpunished",
+            Breach::Incomplete(..) => "incomplete",
+            Breach::NotDropped(..) => "not dropped",
+            Breach::StillAnnounced(..) => "still announced",
+            Breach::Unannounced(..) => "unannounced",
+            Breach::Unprovided(..) => "unprovided",
+            Breach::BoundaryUntold(..) => "boundary untold",
+            Breach::MemoryLeft(..) => "memory left",
+        }
+    }
 }
 
 /// What happened in a world, for tests to look at.
@@ -186,12 +244,20 @@ impl World {
         }
     }
 
+    /// Checks what a node says that it holds against what is durable.
+    pub(crate) fn check_holding(&mut self, id: NodeId, holding: &Holding) {
+        let disk = self.nodes.get(id).and_then(|node| node.disks.get(&holding.shard()));
+        let durable = disk.and_then(|disk| disk.durable.get(&holding.root()));
+        self.ledger.announced(id, holding.shard(), holding.held(), durable);
+    }
+
     /// Checks an event against what is on the disk.
     pub(crate) fn check_event(&mut self, id: NodeId, event: &Event) {
-        if let Event::CaughtUp { shard, .. } = event
+        self.check_duties(id, event);
+        if let Event::CaughtUp { shard, height, .. } = event
             && self.verifies(id)
             && !self.has_unseen_rot(id, *shard)
-            && !self.holds_truth(id, *shard)
+            && !(self.holds_truth(id, *shard) && self.is_at(id, *shard, *height))
         {
             self.ledger.breach(Breach::FalseAtCaughtUp(id, *shard));
         }
@@ -246,8 +312,15 @@ impl World {
             let memory = &node.memory;
             let rests =
                 memory.requests.is_empty() && memory.jobs.is_empty() && memory.asks.is_empty();
-            if rests && node.policy.as_ref().is_some_and(|policy| !policy.is_at_rest()) {
+            let Some(policy) = node.policy.as_ref().filter(|_| rests) else { continue };
+            if !policy.is_at_rest() {
                 self.ledger.breaches.push(Breach::NeverRests(id));
+            }
+            let arrived = memory.arrived.iter().filter(|(_, parts)| !parts.is_empty());
+            for ((shard, _), _) in arrived {
+                if policy.phase(*shard) == Some(Phase::Following) {
+                    self.ledger.breaches.push(Breach::MemoryLeft(id, *shard));
+                }
             }
         }
     }

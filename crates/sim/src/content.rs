@@ -317,6 +317,14 @@ impl Chunk {
         }
     }
 
+    /// A chunk that writes nothing.
+    pub(crate) fn without_writes(&self) -> Chunk {
+        match self {
+            Chunk::Writes(_) => Chunk::Writes(Arc::new(Writes::default())),
+            Chunk::StandIn { .. } => self.falsified(),
+        }
+    }
+
     /// A chunk that writes something else.
     pub(crate) fn falsified(&self) -> Chunk {
         match self {

@@ -117,6 +117,11 @@ impl Disk {
     /// Replaces everything in a part's range, and takes note that it is there.
     pub(crate) fn apply(&mut self, root: StateRoot, index: PartIndex, part: Arrived) {
         self.write(index, part);
+        self.mark(root, index);
+    }
+
+    /// Takes note that a part is there.
+    pub(crate) fn mark(&mut self, root: StateRoot, index: PartIndex) {
         if let Some(held) = self.durable.get_mut(&root) {
             held.insert(index);
         }
@@ -146,6 +151,10 @@ impl Disk {
         start: &Arc<Start>,
         verify: bool,
     ) -> bool {
+        if start.sizes.count() == 0 {
+            // No window of such a state deletes what was there before.
+            self.stored = Stored::of(start);
+        }
         let right = !verify || self.stored.is(start);
         if right {
             (self.head, self.outputs_after) = (Some(height), Some(height));

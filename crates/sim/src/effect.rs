@@ -12,6 +12,7 @@ use crate::check::Breach;
 use crate::content::{Parcel, Start};
 use crate::message::{Answer, Message};
 use crate::node::{Incoming, NodeId, Outgoing};
+use crate::planted::Planted;
 use crate::world::{Happening, World, handle, node_of};
 
 impl World {
@@ -30,9 +31,10 @@ impl World {
             }
             Command::Ban { peer, .. } => self.ban(id, node_of(peer)),
             Command::Announce(holding) => self.announce(id, holding),
-            Command::Provide { shard, epoch } => self.dht.provide(shard, epoch, id),
-            Command::StopProviding { shard, epoch } => self.dht.stop_providing(shard, epoch, id),
+            Command::Provide { shard, epoch } => self.provide(id, shard, epoch, true),
+            Command::StopProviding { shard, epoch } => self.provide(id, shard, epoch, false),
             Command::SendSummary { ask, summary } => {
+                summary.holdings().iter().for_each(|held| self.check_holding(id, held));
                 self.close_ask(id, ask, Answer::Summary(summary));
             }
             Command::SendOutline { ask, shard, root } => self.send_outline(id, ask, shard, root),
@@ -48,18 +50,32 @@ impl World {
         }
     }
 
+    fn provide(&mut self, id: NodeId, shard: ShardId, epoch: ketch_types::Epoch, does: bool) {
+        let node = self.nodes.get_mut(id).into_iter();
+        node.for_each(|node| node.memory.duties.provides(shard, epoch, does));
+        if does {
+            self.dht.provide(shard, epoch, id);
+        } else {
+            self.dht.stop_providing(shard, epoch, id);
+        }
+    }
+
     fn open_request(&mut self, id: NodeId, request: RequestId, peer: NodeId, query: Query) {
         if self.ledger.banned.contains(&(id, peer)) {
             self.ledger.breach(Breach::AskedOfBanned(id, peer));
         }
         *self.ledger.asked.entry((id, peer)).or_default() += 1;
-        let Some(node) = self.nodes.get_mut(id) else { return };
         let awaited = match &query {
             Query::Parts { wanted, .. } => Some(wanted.clone()),
             _ => None,
         };
         let outgoing = Outgoing { peer, query: query.clone(), awaited, last_arrival: self.now };
+        self.check_request(id, &outgoing);
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.memory.requests.insert(request, outgoing);
+        if node.has(Planted::DropsHedges) && node.is_hedge(&query) {
+            return self.lose_request(id, request);
+        }
         if let Query::Parts { shard, root, wanted } = &query {
             let too_often = wanted.iter().find(|part| node.asked_for(*root, *part) > 2);
             if let Some(part) = too_often {
@@ -67,6 +83,13 @@ impl World {
             }
         }
         self.send(id, peer, Message::Ask { request, query });
+    }
+
+    fn lose_request(&mut self, id: NodeId, request: RequestId) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.memory.requests.remove(&request);
+        let end = RequestEnd::Failed(Failure::Disconnected);
+        self.tell(id, Input::RequestEnded { request, end });
     }
 
     fn cancel_request(&mut self, id: NodeId, request: RequestId) {
@@ -185,7 +208,8 @@ impl World {
         let parcel = node.disks.get(&shard)?.parcel(&start, part)?;
         start.verify(part, &parcel)?;
         node.cache.insert(start.content(part)?, parcel);
-        *self.ledger.generated.entry((id, root, part)).or_default() += 1;
+        let times = if node.has(Planted::MakesTwice) { 2 } else { 1 };
+        *self.ledger.generated.entry((id, root, part)).or_default() += times;
         Some(())
     }
 
@@ -233,6 +257,7 @@ impl World {
         let end = self.do_work(id, job, work);
         let Some(node) = self.nodes.get_mut(id).filter(|node| node.is_up) else { return };
         node.memory.jobs.remove(&job);
+        self.check_work(id, work, &end);
         if let Work::DropShard { shard } = work {
             self.ledger.forget_phases(id, Some(*shard));
         }
@@ -246,7 +271,11 @@ impl World {
         match work {
             Work::Search { shard, epoch } => {
                 let found = self.dht.find((*shard, *epoch), self.dht_model, &mut self.chance);
-                found.into_iter().for_each(|peer| self.link(id, peer));
+                let Some(node) = self.nodes.get_mut(id) else { return JobEnd::Searched };
+                node.memory.searches += 1;
+                if !node.has(Planted::SearchesOnce) || node.memory.searches == 1 {
+                    found.into_iter().for_each(|peer| self.link(id, peer));
+                }
                 JobEnd::Searched
             }
             Work::Generate { shard, root, parts, .. } => {

@@ -45,9 +45,8 @@ impl World {
     }
 
     pub(crate) fn announce(&mut self, id: NodeId, holding: Holding) {
-        let disk = self.nodes.get(id).and_then(|node| node.disks.get(&holding.shard()));
-        let durable = disk.and_then(|disk| disk.durable.get(&holding.root()));
-        self.ledger.announced(id, holding.shard(), holding.held(), durable);
+        self.check_holding(id, &holding);
+        self.check_announced(id, &holding);
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.announced += 1;
         let sequence = node.announced;

@@ -13,6 +13,7 @@ use crate::content::{Chunk, Outline, Parcel};
 use crate::lie::{Conduct, Liar, Reply};
 use crate::message::{Answer, Message};
 use crate::node::{Incoming, NodeId};
+use crate::planted::Planted;
 use crate::trouble::ApplyCut;
 use crate::world::{Happening, World};
 
@@ -155,7 +156,7 @@ impl World {
 
     fn end_request(&mut self, id: NodeId, request: RequestId, end: RequestEnd) {
         let Some(node) = self.nodes.get_mut(id) else { return };
-        node.memory.requests.remove(&request);
+        let asked = node.memory.requests.remove(&request).map(|outgoing| outgoing.peer);
         let end = match end {
             // The control without blame: a lie is taken for bad luck.
             RequestEnd::Faulty(_) if !node.setup.defences.blame => {
@@ -163,7 +164,9 @@ impl World {
             }
             end => end,
         };
+        let liar = asked.filter(|_| matches!(end, RequestEnd::Faulty(_)));
         self.tell_now(id, Input::RequestEnded { request, end });
+        liar.into_iter().for_each(|peer| self.check_blame(id, peer));
     }
 
     fn end_of(&mut self, id: NodeId, query: &Query, answer: Answer) -> RequestEnd {
@@ -216,7 +219,8 @@ impl World {
             *height == next && truth.is_some_and(|truth| truth.is_same(chunk))
         };
         let whole = chunks.last().map_or(after, |(height, _)| *height) == through;
-        if node.setup.defences.verify && !(whole && chunks.iter().zip(next).all(true_chunk)) {
+        let verify = node.setup.defences.verify && !node.has(Planted::SkipsOutputs);
+        if verify && !(whole && chunks.iter().zip(next).all(true_chunk)) {
             return RequestEnd::Faulty(Fault::Outputs);
         }
         let bytes = chunks.iter().map(|(_, chunk)| chunk.bytes()).sum();
@@ -233,7 +237,8 @@ impl World {
         parcel: &Parcel,
     ) {
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let verify = node.setup.defences.verify;
+        let skips = node.has(Planted::SkipsParts) && self.chance.one_in(5);
+        let verify = node.setup.defences.verify && !skips;
         let Some(outgoing) = node.memory.requests.get_mut(&request) else { return };
         let asked = outgoing.awaited.as_mut().is_some_and(|awaited| awaited.remove(index));
         let manifest = node.memory.manifests.get(&root).filter(|_| asked).cloned();
@@ -251,7 +256,9 @@ impl World {
             self.ledger.wasted_parts += 1;
             self.ledger.wasted_bytes += parcel.bytes();
         } else {
-            parts.insert(index, arrived);
+            if !(node.planted == Some(Planted::LosesBytes) && self.chance.one_in(20)) {
+                parts.insert(index, arrived);
+            }
             self.ledger.takes.part_came(self.now, id, shard);
         }
         self.tell_now(id, Input::PartVerified { request, part: index });
@@ -268,13 +275,16 @@ impl World {
                 let (head, outputs_after) = (disk.head, disk.outputs_after);
                 JobEnd::Opened { head, outputs_after, starts: starts.collect() }
             }
-            Work::Reconcile { shard, root, .. } => {
+            Work::Reconcile { shard, root, distrust } => {
                 let known = node.memory.manifests.get(root).or_else(|| {
                     self.chain.start_of(*shard, *root).filter(|_| *root == StateRoot::EMPTY)
                 });
                 let Some(target) = known.cloned() else { return stopped };
+                let believes = node.has(Planted::MarksFirst) && !distrust;
                 let disk = node.disks.entry(*shard).or_default();
-                let held = disk.reconcile(&self.chain, *shard, &target);
+                let marked = disk.durable.get(root).filter(|_| believes).cloned();
+                let mut held = disk.reconcile(&self.chain, *shard, &target);
+                marked.into_iter().for_each(|marked| held.union_with(&marked));
                 node.memory.rot_told.remove(shard);
                 JobEnd::Reconciled { held }
             }
@@ -292,9 +302,14 @@ impl World {
             }
             Work::Replay { shard, through } => self.replay(id, *shard, *through),
             Work::DropShard { shard } => {
-                node.disks.remove(shard);
+                match node.planted {
+                    Some(Planted::DropsNothing) => {}
+                    Some(Planted::DropsAnother) => drop(node.disks.pop_first()),
+                    _ => drop(node.disks.remove(shard)),
+                }
                 JobEnd::Dropped
             }
+            Work::DropEpochs { .. } if node.has(Planted::KeepsEpochs) => JobEnd::Dropped,
             Work::DropEpochs { shard, before } => {
                 if let Some(disk) = node.disks.get_mut(shard) {
                     disk.drop_before(*before);
@@ -315,7 +330,7 @@ impl World {
         let stopped = JobEnd::Failed(OurFault::Stopped);
         let truth = self.chain.start_of(shard, root).cloned();
         let Some(node) = self.nodes.get_mut(id) else { return stopped };
-        let cut = node.trouble.next_apply.take();
+        let (cut, planted) = (node.trouble.next_apply.take(), node.planted);
         let mut arrived = node.memory.applying.remove(&job).unwrap_or_default();
         let disk = node.disks.entry(shard).or_default();
         let indices = || (parts.start.0..parts.end.0).map(PartIndex);
@@ -336,6 +351,12 @@ impl World {
                 breaches.push(Breach::AppliedTwice(id, shard, part));
             }
             match cut {
+                _ if planted.is_some_and(|bug| bug.leaves_out(part, parts)) => {}
+                Some(ApplyCut::BeforeMarker | ApplyCut::Torn)
+                    if planted == Some(Planted::MarksFirst) =>
+                {
+                    disk.mark(root, part);
+                }
                 Some(ApplyCut::BeforeMarker | ApplyCut::Torn) => disk.write(part, content),
                 _ => disk.apply(root, part, content),
             }
@@ -358,8 +379,12 @@ impl World {
         let outputs = node.memory.outputs.entry(shard).or_default();
         let Some(head) = disk.head else { return failed };
         let mut starts = Vec::new();
-        for height in (head.0 + 1..=through.0).map(Height) {
-            let Some(chunk) = outputs.remove(&height) else { return failed };
+        let short = u64::from(node.planted == Some(Planted::StopsShort));
+        for height in (head.0 + 1..=through.0.saturating_sub(short)).map(Height) {
+            let Some(mut chunk) = outputs.remove(&height) else { return failed };
+            if node.planted == Some(Planted::SkipsChunks) && self.chance.one_in(10) {
+                chunk = chunk.without_writes();
+            }
             let start = disk.replay(&self.chain, shard, height, &chunk);
             starts.extend(start.map(|(epoch, start)| (epoch, start.sizes.clone())));
             *self.ledger.replayed.entry((id, shard)).or_default() += 1;
@@ -367,7 +392,7 @@ impl World {
                 *self.ledger.replayed_by_catching_up.entry((id, shard)).or_default() += 1;
             }
         }
-        outputs.retain(|height, _| *height > through);
+        outputs.retain(|height, _| height.0 + short > through.0);
         JobEnd::Replayed { through, starts }
     }
 }

@@ -8,8 +8,10 @@ use ketch_wire::Holding;
 use crate::chain::Chain;
 use crate::content::{Arrived, Chunk, Parcel, Start};
 use crate::disk::Disk;
+use crate::duty::Duties;
 use crate::lie::Conduct;
 use crate::nearcore;
+use crate::planted::{Planted, Saboteur};
 use crate::policy::{Policy, PolicyKind};
 use crate::trouble::Trouble;
 
@@ -148,6 +150,8 @@ pub(crate) struct Node {
     pub(crate) cache: BTreeMap<u64, Parcel>,
     pub(crate) memory: Memory,
     pub(crate) trouble: Trouble,
+    /// A bug that it has, to see that it is noticed.
+    pub(crate) planted: Option<Planted>,
     pub(crate) apply_free_at: Instant,
     pub(crate) wake_at: Option<Instant>,
     pub(crate) is_up: bool,
@@ -168,6 +172,8 @@ pub(crate) struct Memory {
     pub(crate) asks: BTreeMap<Ask, Incoming>,
     pub(crate) jobs: BTreeMap<JobId, Work>,
     pub(crate) next_ask: u64,
+    pub(crate) duties: Duties,
+    pub(crate) searches: u64,
     /// Shards of which it has been told that they are damaged.
     pub(crate) rot_told: BTreeSet<ShardId>,
     /// The newest announcement of each author and shard.
@@ -203,11 +209,31 @@ impl Node {
             cache: BTreeMap::new(),
             memory: Memory::default(),
             trouble: Trouble::default(),
+            planted: None,
             apply_free_at: Instant::ORIGIN,
             wake_at: None,
             announced: 0,
             last_holding: BTreeMap::new(),
         }
+    }
+
+    /// Whoever decides for it from now on.
+    pub(crate) fn decide(&mut self, seed: u64, now: Instant) {
+        let (kind, config) = (self.setup.policy, self.setup.config.clone());
+        self.policy = Some(match self.planted {
+            None => Policy::new(kind, config, seed, now),
+            Some(bug) => Policy::Planted(Box::new(Saboteur::new(bug, kind, config, seed, now))),
+        });
+    }
+
+    pub(crate) fn has(&self, bug: Planted) -> bool {
+        self.planted == Some(bug)
+    }
+
+    /// Whether some of what is asked for is asked of another already.
+    pub(crate) fn is_hedge(&self, query: &Query) -> bool {
+        let Query::Parts { root, wanted, .. } = query else { return false };
+        wanted.iter().any(|part| self.asked_for(*root, part) > 1)
     }
 
     /// How many peers are asked for a part at this moment.

@@ -4,6 +4,7 @@ use ketch_coordinator::{Command, Config, Coordinator, Event, Input, Phase, Shard
 use ketch_types::{Instant, ShardId};
 
 use crate::nearcore::Nearcore;
+use crate::planted::Saboteur;
 
 /// Who decides for a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ impl PolicyKind {
 pub(crate) enum Policy {
     Ketch(Box<Coordinator>),
     Nearcore(Box<Nearcore>),
+    /// A coordinator with a bug.
+    Planted(Box<Saboteur>),
 }
 
 impl Policy {
@@ -48,6 +51,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.handle(now, input),
             Policy::Nearcore(nearcore) => nearcore.handle(now, input),
+            Policy::Planted(saboteur) => saboteur.handle(now, input),
         }
     }
 
@@ -55,6 +59,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.handle_timeout(now),
             Policy::Nearcore(nearcore) => nearcore.handle_timeout(now),
+            Policy::Planted(saboteur) => saboteur.handle_timeout(now),
         }
     }
 
@@ -62,6 +67,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.poll_command(),
             Policy::Nearcore(nearcore) => nearcore.poll_command(),
+            Policy::Planted(saboteur) => saboteur.poll_command(),
         }
     }
 
@@ -69,6 +75,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.poll_event(),
             Policy::Nearcore(nearcore) => nearcore.poll_event(),
+            Policy::Planted(saboteur) => saboteur.poll_event(),
         }
     }
 
@@ -76,6 +83,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.poll_timeout(),
             Policy::Nearcore(nearcore) => nearcore.poll_timeout(),
+            Policy::Planted(saboteur) => saboteur.poll_timeout(),
         }
     }
 
@@ -83,6 +91,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.is_at_rest(),
             Policy::Nearcore(nearcore) => nearcore.is_at_rest(),
+            Policy::Planted(saboteur) => saboteur.policy().is_at_rest(),
         }
     }
 
@@ -91,6 +100,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.pending_bytes(),
             Policy::Nearcore(_) => 0,
+            Policy::Planted(saboteur) => saboteur.policy().pending_bytes(),
         }
     }
 
@@ -98,6 +108,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.phase(shard),
             Policy::Nearcore(nearcore) => nearcore.phase(shard),
+            Policy::Planted(saboteur) => saboteur.policy().phase(shard),
         }
     }
 
@@ -105,6 +116,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.shards().map(|status| status.phase).collect(),
             Policy::Nearcore(nearcore) => nearcore.phases(),
+            Policy::Planted(saboteur) => saboteur.policy().phases(),
         }
     }
 
@@ -112,6 +124,7 @@ impl Policy {
         match self {
             Policy::Ketch(coordinator) => coordinator.shards().find(|status| status.shard == shard),
             Policy::Nearcore(nearcore) => nearcore.status(shard),
+            Policy::Planted(saboteur) => saboteur.policy().status(shard),
         }
     }
 }

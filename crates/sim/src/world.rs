@@ -438,6 +438,7 @@ impl World {
             node.memory.requests.retain(|_, outgoing| outgoing.peer != node_of(*peer));
             node.memory.asks.retain(|_, incoming| incoming.peer != node_of(*peer));
         }
+        node.memory.duties.told(self.now, &input);
         if let Input::DamageFound { shard } = &input {
             node.memory.rot_told.insert(*shard);
         }
@@ -497,6 +498,7 @@ impl World {
         }
         if let Some(epoch) = new_epoch {
             self.note_epoch_end();
+            epoch.0.checked_sub(1).into_iter().for_each(|ended| self.check_epoch_end(Epoch(ended)));
             self.subscribe(epoch);
         }
         for id in 0..self.nodes.len() {
@@ -570,8 +572,7 @@ impl World {
             return others.into_iter().for_each(|other| self.link(other, id));
         }
         let seed = seed ^ u64::from(node.generation);
-        let (kind, config) = (node.setup.policy, node.setup.config.clone());
-        node.policy = Some(Policy::new(kind, config, seed, clock));
+        node.decide(seed, clock);
         before.into_iter().for_each(|input| self.tell_now(id, input));
         self.tell_now(id, input);
         let (height, produced) = (self.head, self.chain.produced(self.head) + (clock - self.now));
