@@ -39,6 +39,13 @@ struct Flight {
     told: u64,
 }
 
+impl Flights {
+    /// Who is told once something has left.
+    pub(crate) fn senders(&self) -> impl Iterator<Item = NodeId> {
+        self.by_flow.values().map(|flight| flight.from)
+    }
+}
+
 impl World {
     /// Sends an answer; once it has left, the sender is told `then`.
     pub(crate) fn answer(

@@ -33,6 +33,7 @@ mod node;
 mod outcome;
 pub mod planted;
 mod policy;
+mod presence;
 mod random;
 mod scenario;
 mod stand_in;

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{Input, JobId, Peer, PeerClass, Phase, ShardStatus, Turn, Work};
-use ketch_types::{Chance, Epoch, Height, Instant, ShardId, mix};
+use ketch_coordinator::{Input, JobId, Peer, Phase, ShardStatus, Turn, Work};
+use ketch_types::{Chance, Epoch, Height, Instant, ShardId};
 
 use crate::chain::{Chain, ChainSetup};
 use crate::check::{Breach, Ledger};
@@ -14,7 +14,7 @@ use crate::fluid::{FlowId, Fluid};
 use crate::gossip::GossipModel;
 use crate::lie::Conduct;
 use crate::message::{Answer, Message};
-use crate::node::{Incoming, Memory, Node, NodeId, NodeSetup};
+use crate::node::{Incoming, Node, NodeId, NodeSetup};
 use crate::policy::Policy;
 use crate::trace::Trace;
 use crate::weather::Weather;
@@ -57,7 +57,7 @@ pub struct World {
     pub(crate) last_change: Epoch,
     queue: BTreeMap<(Instant, u64), Happening>,
     next: u64,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// Something that is going to happen.
@@ -324,7 +324,7 @@ impl World {
             Happening::Input { node, .. } | Happening::Work { node, .. } => Some(*node),
             _ => None,
         });
-        told.collect()
+        told.chain(self.flights.senders()).collect()
     }
 
     /// Whether a shard is taken for the chain's; what is frozen only waits to be dropped.
@@ -416,7 +416,7 @@ impl World {
     }
 
     /// What a node's clock says.
-    fn clock(&self, id: NodeId) -> Instant {
+    pub(crate) fn clock(&self, id: NodeId) -> Instant {
         self.now + self.nodes.get(id).map_or(Duration::ZERO, |node| node.trouble.ahead)
     }
 
@@ -522,7 +522,7 @@ impl World {
         }
     }
 
-    fn epoch_input(&self, id: NodeId, epoch: Epoch) -> Input {
+    pub(crate) fn epoch_input(&self, id: NodeId, epoch: Epoch) -> Input {
         let tracked =
             |epoch| self.nodes.get(id).map(|n| n.setup.tracked_in(epoch)).unwrap_or_default();
         let (now, next) = (tracked(epoch), tracked(epoch.next()));
@@ -541,94 +541,6 @@ impl World {
         let takers: Vec<NodeId> = self.nodes.iter().enumerate().filter_map(takes).collect();
         let place = takers.iter().position(|taker| *taker == id)?;
         Turn::new(u32::try_from(place).ok()?, u32::try_from(takers.len()).ok()?)
-    }
-
-    /// Who lies is found for everything.
-    fn liars_provide(&mut self, epoch: Epoch) {
-        let shards = self.all_shards();
-        let liars =
-            self.nodes.iter().enumerate().filter(|(_, node)| node.setup.lies() && node.is_up);
-        for (liar, _) in liars {
-            for shard in &shards {
-                self.dht.provide(*shard, epoch, liar);
-            }
-        }
-    }
-
-    pub(crate) fn start(&mut self, id: NodeId) {
-        let epoch = self.chain.epoch_after(self.head);
-        let (clock, seed) = (self.clock(id), mix(self.seed ^ mix(id as u64 + 1)));
-        let before = epoch.0.checked_sub(1).map(|before| self.epoch_input(id, Epoch(before)));
-        let input = self.epoch_input(id, epoch);
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        if node.is_up && node.policy.is_some() {
-            return;
-        }
-        node.is_up = true;
-        if !node.setup.is_honest() {
-            self.liars_provide(epoch);
-            let others = (0..self.nodes.len()).filter(|other| self.is_honest(*other));
-            let others: Vec<_> = others.collect();
-            return others.into_iter().for_each(|other| self.link(other, id));
-        }
-        let seed = seed ^ u64::from(node.generation);
-        node.decide(seed, clock);
-        before.into_iter().for_each(|input| self.tell_now(id, input));
-        self.tell_now(id, input);
-        let (height, produced) = (self.head, self.chain.produced(self.head) + (clock - self.now));
-        self.tell_now(id, Input::HeadAdvanced { height, produced });
-        // Sequencers are in everybody's configuration, and who lies connects to everybody.
-        let others: Vec<_> = (0..self.nodes.len()).filter(|id| !self.is_honest(*id)).collect();
-        others.into_iter().for_each(|other| self.link(id, other));
-        self.gossip_lies(id);
-    }
-
-    fn is_honest(&self, id: NodeId) -> bool {
-        self.nodes.get(id).is_some_and(|node| node.setup.is_honest())
-    }
-
-    pub(crate) fn crash_now(&mut self, id: NodeId) {
-        let peers: Vec<_> = (0..self.nodes.len()).filter(|peer| self.linked(id, *peer)).collect();
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        node.generation += 1;
-        (node.policy, node.memory, node.is_up) = (None, Memory::default(), false);
-        node.wake_at = None;
-        self.ledger.forget_phases(id, None);
-        for peer in peers {
-            self.unlink(id, peer);
-        }
-    }
-
-    pub(crate) fn linked(&self, a: NodeId, b: NodeId) -> bool {
-        self.links.contains(&(a.min(b), a.max(b)))
-    }
-
-    /// Connects two nodes, if both are up and neither has banned the other.
-    pub(crate) fn link(&mut self, a: NodeId, b: NodeId) {
-        let up = |id: NodeId| self.nodes.get(id).is_some_and(|node| node.is_up);
-        let banned = self.ledger.banned.contains(&(a, b)) || self.ledger.banned.contains(&(b, a));
-        let blocked = self.weather.is_blocked(a, b) || self.weather.is_blocked(b, a);
-        let may = a != b && up(a) && up(b) && !banned && !blocked;
-        if may && self.links.insert((a.min(b), a.max(b))) {
-            for (to, peer) in [(a, b), (b, a)] {
-                let affinity = mix(peer as u64);
-                let conduct = self.nodes.get(peer).map(|node| node.setup.conduct);
-                let is_other = conduct == Some(Conduct::Sequencer);
-                let class = if is_other { PeerClass::Other } else { PeerClass::Validator };
-                self.tell(to, Input::PeerConnected { peer: handle(peer), class, affinity });
-            }
-        }
-    }
-
-    pub(crate) fn unlink(&mut self, a: NodeId, b: NodeId) {
-        if self.links.remove(&(a.min(b), a.max(b))) {
-            self.abort_between(a, b);
-            for (to, peer) in [(a, b), (b, a)] {
-                if self.nodes.get(to).is_some_and(|node| node.setup.defences.ends) {
-                    self.tell(to, Input::PeerDisconnected { peer: handle(peer) });
-                }
-            }
-        }
     }
 }
 

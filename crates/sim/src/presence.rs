@@ -1,0 +1,98 @@
+//! Who is there: processes that start and end, and connections between them.
+
+use ketch_coordinator::{Input, PeerClass};
+use ketch_types::{Epoch, mix};
+
+use crate::lie::Conduct;
+use crate::node::{Memory, NodeId};
+use crate::world::{World, handle};
+
+impl World {
+    /// Who lies is found for everything.
+    pub(crate) fn liars_provide(&mut self, epoch: Epoch) {
+        let shards = self.all_shards();
+        let liars =
+            self.nodes.iter().enumerate().filter(|(_, node)| node.setup.lies() && node.is_up);
+        for (liar, _) in liars {
+            for shard in &shards {
+                self.dht.provide(*shard, epoch, liar);
+            }
+        }
+    }
+
+    pub(crate) fn start(&mut self, id: NodeId) {
+        let epoch = self.chain.epoch_after(self.head);
+        let (clock, seed) = (self.clock(id), mix(self.seed ^ mix(id as u64 + 1)));
+        let before = epoch.0.checked_sub(1).map(|before| self.epoch_input(id, Epoch(before)));
+        let input = self.epoch_input(id, epoch);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if node.is_up && node.policy.is_some() {
+            return;
+        }
+        node.is_up = true;
+        if !node.setup.is_honest() {
+            self.liars_provide(epoch);
+            let others = (0..self.nodes.len()).filter(|other| self.is_honest(*other));
+            let others: Vec<_> = others.collect();
+            return others.into_iter().for_each(|other| self.link(other, id));
+        }
+        let seed = seed ^ u64::from(node.generation);
+        node.decide(seed, clock);
+        before.into_iter().for_each(|input| self.tell_now(id, input));
+        self.tell_now(id, input);
+        let (height, produced) = (self.head, self.chain.produced(self.head) + (clock - self.now));
+        self.tell_now(id, Input::HeadAdvanced { height, produced });
+        // Sequencers are in everybody's configuration, and who lies connects to everybody.
+        let others: Vec<_> = (0..self.nodes.len()).filter(|id| !self.is_honest(*id)).collect();
+        others.into_iter().for_each(|other| self.link(id, other));
+        self.gossip_lies(id);
+    }
+
+    fn is_honest(&self, id: NodeId) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.setup.is_honest())
+    }
+
+    pub(crate) fn crash_now(&mut self, id: NodeId) {
+        let peers: Vec<_> = (0..self.nodes.len()).filter(|peer| self.linked(id, *peer)).collect();
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.generation += 1;
+        (node.policy, node.memory, node.is_up) = (None, Memory::default(), false);
+        node.wake_at = None;
+        self.ledger.forget_phases(id, None);
+        for peer in peers {
+            self.unlink(id, peer);
+        }
+    }
+
+    pub(crate) fn linked(&self, a: NodeId, b: NodeId) -> bool {
+        self.links.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// Connects two nodes, if both are up and neither has banned the other.
+    pub(crate) fn link(&mut self, a: NodeId, b: NodeId) {
+        let up = |id: NodeId| self.nodes.get(id).is_some_and(|node| node.is_up);
+        let banned = self.ledger.banned.contains(&(a, b)) || self.ledger.banned.contains(&(b, a));
+        let blocked = self.weather.is_blocked(a, b) || self.weather.is_blocked(b, a);
+        let may = a != b && up(a) && up(b) && !banned && !blocked;
+        if may && self.links.insert((a.min(b), a.max(b))) {
+            for (to, peer) in [(a, b), (b, a)] {
+                let affinity = mix(peer as u64);
+                let conduct = self.nodes.get(peer).map(|node| node.setup.conduct);
+                let is_other = conduct == Some(Conduct::Sequencer);
+                let class = if is_other { PeerClass::Other } else { PeerClass::Validator };
+                self.tell(to, Input::PeerConnected { peer: handle(peer), class, affinity });
+            }
+        }
+    }
+
+    pub(crate) fn unlink(&mut self, a: NodeId, b: NodeId) {
+        if self.links.remove(&(a.min(b), a.max(b))) {
+            self.abort_between(a, b);
+            for (to, peer) in [(a, b), (b, a)] {
+                if self.nodes.get(to).is_some_and(|node| node.setup.defences.ends) {
+                    self.tell(to, Input::PeerDisconnected { peer: handle(peer) });
+                }
+            }
+        }
+    }
+}
