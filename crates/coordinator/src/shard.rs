@@ -255,6 +255,11 @@ impl Shard {
         states
     }
 
+    /// Whether something of a state may be held.
+    pub(crate) fn has(&self, root: StateRoot) -> bool {
+        self.cached(root).is_some() || self.target.is_some_and(|target| target.key.root == root)
+    }
+
     /// The parts of a state that are in the cache, and all their sizes.
     pub(crate) fn cached(&self, root: StateRoot) -> Option<(&PartSizes, &PartSet)> {
         if let Some(start) = self.starts.values().find(|start| start.sizes.root() == root) {
