@@ -119,8 +119,8 @@ impl Coordinator {
             return shard.sizes.is_none() && !self.is_claimed(&target.key);
         };
         let count = download.sizes().count();
-        let mut reachable = self.peers.reachable(self.now);
-        if reachable.any(|(_, peer)| {
+        let mut held = self.peers.holders(&target.key, self.now);
+        if held.any(|(_, peer)| {
             peer.held(&target.key, count).is_some_and(ketch_types::PartSet::is_full)
         }) {
             return false;
