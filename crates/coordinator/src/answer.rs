@@ -9,8 +9,9 @@ use crate::command::Command;
 use crate::coordinator::Coordinator;
 use crate::id::{Peer, RequestId};
 use crate::input::{Failure, RequestEnd};
-use crate::peers::{Kind, StateKey};
+use crate::peers::Kind;
 use crate::request::{Request, Subject};
+use crate::state_key::StateKey;
 
 impl Coordinator {
     /// What a peer says that it holds; kept only of states that are known to be, of shards that we take

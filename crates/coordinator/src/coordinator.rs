@@ -11,10 +11,11 @@ use crate::id::JobId;
 use crate::input::{EpochStart, Input};
 use crate::latency::Latency;
 use crate::meter::Meter;
-use crate::peers::{Kind, Peers, StateKey};
+use crate::peers::{Kind, Peers};
 use crate::request::Requests;
 use crate::serving::Serving;
 use crate::shard::{Phase, Shard};
+use crate::state_key::StateKey;
 use crate::verdict::{Pace, Verdict};
 
 /// Decides all of one node's catching up and serving.

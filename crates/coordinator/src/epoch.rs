@@ -8,8 +8,8 @@ use crate::command::{Command, Work};
 use crate::coordinator::{Coordinator, Head};
 use crate::event::Event;
 use crate::input::EpochStart;
-use crate::peers::StateKey;
 use crate::shard::{Outlook, Phase, Shard, Target};
+use crate::state_key::StateKey;
 use crate::verdict::{replay_time, time_for};
 
 /// Times between blocks that are remembered, for their median.

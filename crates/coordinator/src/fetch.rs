@@ -9,10 +9,12 @@ use crate::affinity::rendezvous;
 use crate::command::Query;
 use crate::coordinator::Coordinator;
 use crate::download::Download;
+use crate::holders::Holders;
 use crate::id::{Peer, RequestId};
-use crate::peers::{Holders, Kind, PeerState, Standing, StateKey};
+use crate::peers::{Kind, PeerState, Standing};
 use crate::request::Subject;
 use crate::shard::{Phase, Shard};
+use crate::state_key::StateKey;
 use crate::verdict::{Verdict, time_for};
 
 /// A peer that has room for more, and holds something that is missing.

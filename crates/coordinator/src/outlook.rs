@@ -7,7 +7,8 @@ use ketch_types::{Height, Instant, ShardId};
 use crate::coordinator::Coordinator;
 use crate::download::Download;
 use crate::event::Event;
-use crate::peers::{Holders, Kind, PeerState};
+use crate::holders::Holders;
+use crate::peers::{Kind, PeerState};
 use crate::shard::{Phase, Shard};
 use crate::verdict::{Obstacle, Planned, Prospect, Verdict, plan, time_for};
 

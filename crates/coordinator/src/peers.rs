@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
+use ketch_types::{Epoch, Height, Instant, PartSet, ShardId};
 use ketch_wire::{Following, Holding};
 
 use crate::config::Config;
 use crate::id::Peer;
 use crate::input::PeerClass;
+use crate::state_key::StateKey;
 
 /// The most holdings that are remembered of one peer: two epochs of more shards than one node takes.
 const HOLDINGS_MAX: usize = 256;
@@ -486,53 +487,10 @@ impl PeerState {
     }
 }
 
-/// One shard's state at one epoch's start, cut into parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct StateKey {
-    pub(crate) shard: ShardId,
-    pub(crate) epoch: Epoch,
-    pub(crate) root: StateRoot,
-    /// *Units:* bytes.
-    pub(crate) cut: u32,
-}
-
-impl StateKey {
-    /// Some parts of the state, as they are told; none if it has more parts than can be told of.
-    pub(crate) fn holding(&self, held: PartSet) -> Option<Holding> {
-        Holding::new(self.shard, self.epoch, self.root, self.cut, held).ok()
-    }
-}
-
-/// How many peers hold each part of a state.
-pub(crate) struct Holders {
-    /// Peers that hold everything.
-    complete: u32,
-    partial: Vec<u32>,
-}
-
-impl Holders {
-    pub(crate) fn count(peers: &Peers, state: &StateKey, parts: u32, now: Instant) -> Self {
-        let mut holders = Holders { complete: 0, partial: vec![0; parts as usize] };
-        for held in peers.holders(state, now).filter_map(|(_, peer)| peer.held(state, parts)) {
-            if held.is_full() {
-                holders.complete += 1;
-            } else {
-                for part in held.iter() {
-                    holders.partial.get_mut(part.0 as usize).into_iter().for_each(|of| *of += 1);
-                }
-            }
-        }
-        holders
-    }
-
-    pub(crate) fn of(&self, part: PartIndex) -> u32 {
-        self.complete + self.partial.get(part.0 as usize).copied().unwrap_or(0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ketch_types::StateRoot;
 
     fn at(millis: u64) -> Instant {
         Instant::ORIGIN + Duration::from_millis(millis)

@@ -6,7 +6,7 @@ use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot
 use crate::download::Download;
 use crate::id::JobId;
 use crate::part_sizes::PartSizes;
-use crate::peers::StateKey;
+use crate::state_key::StateKey;
 use crate::verdict::Verdict;
 
 /// Where one shard's task is.
