@@ -9,8 +9,9 @@ use crate::command::Command;
 use crate::coordinator::Coordinator;
 use crate::id::{Peer, RequestId};
 use crate::input::{Failure, RequestEnd};
-use crate::peers::{Kind, StateKey};
+use crate::peers::Kind;
 use crate::request::{Request, Subject};
+use crate::state_key::StateKey;
 
 impl Coordinator {
     /// What a peer says that it holds; kept only of states that are known to be, of shards that we take
@@ -28,8 +29,10 @@ impl Coordinator {
         if !is_state || miscounted {
             return;
         }
-        if let Some(state) = self.peers.get_mut(peer).filter(|state| !state.is_banned(now)) {
-            state.hold(holding);
+        if self.peers.get(peer).is_some_and(|state| !state.is_banned(now)) {
+            let download = self.shards.get_mut(&holding.shard()).and_then(|s| s.download.as_mut());
+            download.into_iter().for_each(|download| download.told_more(peer));
+            self.peers.hold(peer, holding);
         }
     }
 
@@ -43,9 +46,7 @@ impl Coordinator {
             if fresh > 0 {
                 self.arriving.count(self.now, fresh);
             }
-            if let Some(state) = self.peers.get_mut(peer) {
-                state.progressed(kind, self.now);
-            }
+            self.peers.progressed(peer, kind, self.now);
         }
     }
 
@@ -68,7 +69,7 @@ impl Coordinator {
 
     pub(crate) fn part_verified(&mut self, id: RequestId, part: PartIndex) {
         let now = self.now;
-        let Some(request) = self.requests.get_mut(id).filter(|request| !request.cancelled) else {
+        let Some(request) = self.requests.get(id).filter(|request| !request.cancelled) else {
             return;
         };
         let Subject::Parts { shard, root, .. } = request.subject else { return };
@@ -78,13 +79,13 @@ impl Coordinator {
             return;
         };
         let bytes = download.sizes().bytes(part);
-        let Some(fresh) = request.deliver(part, bytes, now) else { return };
+        let Some(fresh) = self.requests.deliver(id, part, bytes, now) else { return };
         if download.arrive(part) {
             self.arriving.count(now, fresh);
             self.downloaded.count(now, bytes);
         }
+        self.peers.progressed(peer, Kind::Parts, now);
         if let Some(state) = self.peers.get_mut(peer) {
-            state.progressed(Kind::Parts, now);
             state.delivered(bytes, took, &self.config);
         }
         self.latencies.entry(Kind::Parts).or_default().record(took);
@@ -136,10 +137,8 @@ impl Coordinator {
             RequestEnd::Failed(Failure::Cancelled) => {}
             RequestEnd::Failed(Failure::TimedOut | Failure::Disconnected) => {
                 self.disappointed(peer, kind);
-                if let Subject::Summary { shards } = &request.subject
-                    && let Some(state) = self.peers.get_mut(peer)
-                {
-                    shards.iter().for_each(|shard| state.not_told(*shard));
+                if let Subject::Summary { shards } = &request.subject {
+                    shards.iter().for_each(|shard| self.peers.not_told(peer, *shard));
                 }
             }
             RequestEnd::Faulty(fault) => self.proven(request, fault),
@@ -161,9 +160,7 @@ impl Coordinator {
         // What is not in the summary is not held, whatever was announced.
         for shard in shards {
             let key = self.shards.get(shard).and_then(|shard| shard.target).map(|t| t.key);
-            if let Some((state, key)) = self.peers.get_mut(request.peer).zip(key) {
-                state.forget(&key);
-            }
+            key.iter().for_each(|key| self.peers.forget(request.peer, key));
             let follows = summary.following().iter().any(|f| f.shard() == *shard);
             if let Some(state) = self.peers.get_mut(request.peer).filter(|_| !follows) {
                 state.unfollow(*shard);
@@ -230,11 +227,10 @@ impl Coordinator {
             (Refusal::NotRetained, Subject::Outputs { shard, .. }) => state.unfollow(*shard),
             (Refusal::NotHeld | Refusal::NotRetained, _) => {
                 // It said that it had it.
-                let promised = key.is_some_and(|key| state.claims(&key).is_some());
-                key.iter().for_each(|key| state.forget(key));
-                if promised {
+                if key.is_some_and(|key| state.claims(&key).is_some()) {
                     state.failed(kind, now, config);
                 }
+                key.iter().for_each(|key| self.peers.forget(request.peer, key));
             }
         }
     }

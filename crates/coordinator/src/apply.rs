@@ -16,6 +16,9 @@ impl Coordinator {
         let lanes = if self.host_busy { 1 } else { self.config.applies_max };
         let running = self.jobs.iter().filter(|work| matches!(work, Work::Apply { .. })).count();
         let mut free = lanes.saturating_sub(running);
+        if free == 0 {
+            return;
+        }
         let ids = self.shards_to_apply();
         for hurry in [false, true] {
             for id in &ids {

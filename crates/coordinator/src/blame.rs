@@ -59,9 +59,7 @@ impl Coordinator {
         let lasting = self.config.ban;
         self.blame.bans.push(self.now);
         self.close_requests_of(peer);
-        if let Some(state) = self.peers.get_mut(peer) {
-            state.ban(self.now + lasting);
-        }
+        self.peers.ban(peer, self.now + lasting);
         self.serving.disconnect(peer);
         self.command(Command::Ban { peer, lasting });
         self.event(Event::Banned { peer, fault });

@@ -358,8 +358,10 @@ impl Coordinator {
     pub(crate) fn keep_searching(&mut self, id: ShardId) {
         let Some(shard) = self.shards.get(&id) else { return };
         let due = shard.search.last.is_none_or(|last| self.now - last >= self.search_pause(shard));
-        let Some(epoch) = self.epoch_to_search(shard).filter(|_| due) else { return };
-        if shard.search.job.is_none() {
+        if !due || shard.search.job.is_some() {
+            return;
+        }
+        if let Some(epoch) = self.epoch_to_search(shard) {
             let job = self.run(Work::Search { shard: id, epoch });
             if let Some(shard) = self.shards.get_mut(&id) {
                 (shard.search.job, shard.search.last) = (Some(job), Some(self.now));
@@ -380,10 +382,10 @@ impl Coordinator {
             _ => return None,
         };
         let (key, newest) = (shard.target?.key, self.newest_target(shard.id)?.key);
-        let usable = self.peers.usable(kind, self.now);
-        let able = usable.filter(|(_, peer)| peer.claims(&key).is_some()).count();
+        let able = self.peers.usable_holders(&key, kind, self.now);
         let holderless = shard.outlook.holderless_since.is_some();
-        let wanted = able < self.config.holders_wanted || holderless;
+        let few = || able.take(self.config.holders_wanted).count() < self.config.holders_wanted;
+        let wanted = holderless || few();
         // Where nobody has the old start, those of the newest are wanted too.
         wanted.then_some(if holderless { newest.epoch } else { key.epoch })
     }
@@ -402,9 +404,11 @@ impl Coordinator {
     }
 
     pub(crate) fn next_search(&self) -> Option<Instant> {
-        let tasks = self.shards.values().filter(|shard| self.epoch_to_search(shard).is_some());
-        let next = tasks.filter_map(|shard| Some(shard.search.last? + self.search_pause(shard)));
-        next.filter(|at| *at > self.now).min()
+        let of = |shard: &Shard| {
+            let at = shard.search.last? + self.search_pause(shard);
+            (at > self.now && self.epoch_to_search(shard).is_some()).then_some(at)
+        };
+        self.shards.values().filter_map(of).min()
     }
 
     /// Begins anew what does not move, and tries again what had stopped.

@@ -11,10 +11,11 @@ use crate::id::JobId;
 use crate::input::{EpochStart, Input};
 use crate::latency::Latency;
 use crate::meter::Meter;
-use crate::peers::{Kind, Peers, StateKey};
+use crate::peers::{Kind, Peers};
 use crate::request::Requests;
 use crate::serving::Serving;
 use crate::shard::{Phase, Shard};
+use crate::state_key::StateKey;
 use crate::verdict::{Pace, Verdict};
 
 /// Decides all of one node's catching up and serving.
@@ -70,6 +71,8 @@ pub(crate) struct Chain {
     pub(crate) epoch_began: Option<Instant>,
     /// The newest times between blocks that were measured.
     pub(crate) intervals: VecDeque<Duration>,
+    /// The usual one, once some were measured.
+    pub(crate) interval: Option<Duration>,
 }
 
 /// The newest block that is known to be under a quorum.
@@ -218,10 +221,11 @@ impl Coordinator {
         self.next
     }
 
-    fn next_timer(&self) -> Option<(Instant, Timer)> {
+    fn next_timer(&mut self) -> Option<(Instant, Timer)> {
+        let next_free = self.peers.next_free(self.now);
         let timers = [
             (self.next_request_timer(), Timer::Request),
-            (self.peers.next_free(self.now), Timer::Peer),
+            (next_free, Timer::Peer),
             (self.next_verdict(), Timer::Verdict),
             (self.next_window_timer(), Timer::Window),
             (self.next_announcement(), Timer::Announce),
@@ -278,7 +282,8 @@ impl Coordinator {
         let parts = whole.map_or(0, crate::part_sizes::PartSizes::count);
         let held = shard.download.as_ref().map(|download| download.held().len());
         let done = !shard.phase.is_catching_up();
-        let holders = shard.target.map_or(0, |target| self.holders_of(&target.key));
+        let holders =
+            shard.target.map_or(0, |target| self.peers.holders(&target.key, self.now).count());
         ShardStatus {
             shard: shard.id,
             phase: shard.phase,
@@ -294,14 +299,9 @@ impl Coordinator {
         }
     }
 
-    /// How many peers in reach say that they hold something of a state.
-    pub(crate) fn holders_of(&self, key: &StateKey) -> usize {
-        self.peers.reachable(self.now).filter(|(_, peer)| peer.claims(key).is_some()).count()
-    }
-
     /// Whether any peer in reach says that it holds something of a state.
     pub(crate) fn is_claimed(&self, key: &StateKey) -> bool {
-        self.peers.reachable(self.now).any(|(_, peer)| peer.claims(key).is_some())
+        self.peers.holders(key, self.now).next().is_some()
     }
 
     pub(crate) fn command(&mut self, command: Command) {
@@ -354,7 +354,7 @@ impl Coordinator {
     }
 
     pub(crate) fn block_interval(&self) -> Duration {
-        self.chain.interval(self.config.block_interval_prior)
+        self.chain.interval.unwrap_or(self.config.block_interval_prior)
     }
 
     /// The epoch that the chain is in.
@@ -369,7 +369,7 @@ const INTERVALS_MIN: usize = 3;
 impl Chain {
     /// The usual time between blocks: a median, which neither a halt of the chain nor a clock that jumps
     /// moves. It takes three to have a middle; what was not measured is assumed.
-    fn interval(&self, prior: Duration) -> Duration {
+    pub(crate) fn usual_interval(&self, prior: Duration) -> Duration {
         let assumed = INTERVALS_MIN.saturating_sub(self.intervals.len());
         let mut sorted: Vec<_> = self.intervals.iter().copied().collect();
         sorted.extend(std::iter::repeat_n(prior, assumed));

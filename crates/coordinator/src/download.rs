@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use ketch_types::{Chance, Instant, PartIndex, PartSet};
@@ -9,13 +9,17 @@ use crate::turn::Turn;
 
 /// Where every part of one target is: durable, on its way to being so, or missing.
 ///
-/// *Shape:* `held` and the keys of `pending` never share a part; a part in neither is missing.
+/// *Shape:* each part is in exactly one of `held`, the keys of `pending`, and `missing`.
 #[derive(Clone, Debug)]
 pub(crate) struct Download {
     sizes: PartSizes,
     /// Durable in the store.
     held: PartSet,
     pending: BTreeMap<PartIndex, Pending>,
+    missing: PartSet,
+    /// Peers that were seen to hold nothing of what is missing. Whoever tells of more is taken out, and
+    /// everybody when more is missing.
+    useless: BTreeSet<Peer>,
     windows: Vec<Window>,
     /// Whether what is others' turn to fetch first is fetched too.
     waits_for_nobody: bool,
@@ -52,9 +56,19 @@ impl Download {
         let windows = sizes.neighbourhoods(window_bytes).into_iter();
         let windows = windows.map(|parts| Window { parts, opened: None }).collect();
         let (pending, failed_at) = (BTreeMap::new(), BTreeMap::new());
-        let cached = PartSet::empty(sizes.count());
-        let waits_for_nobody = false;
-        Self { sizes, held, pending, windows, waits_for_nobody, cached, failed_at }
+        let (cached, missing) = (PartSet::empty(sizes.count()), held.complement());
+        let (useless, waits_for_nobody) = (BTreeSet::new(), false);
+        Self {
+            sizes,
+            held,
+            pending,
+            missing,
+            useless,
+            windows,
+            waits_for_nobody,
+            cached,
+            failed_at,
+        }
     }
 
     pub(crate) fn sizes(&self) -> &PartSizes {
@@ -78,7 +92,7 @@ impl Download {
     }
 
     pub(crate) fn is_missing(&self, part: PartIndex) -> bool {
-        !self.held.contains(part) && !self.pending.contains_key(&part)
+        self.missing.contains(part)
     }
 
     /// Bytes that are not durable.
@@ -101,7 +115,7 @@ impl Download {
 
     /// Whether nothing is left to ask for: what is not here has been asked for.
     pub(crate) fn all_asked(&self) -> bool {
-        u64::from(self.held.len()) + self.pending.len() as u64 >= u64::from(self.sizes.count())
+        self.missing.is_empty()
     }
 
     /// Missing parts in windows that are open, the oldest window first.
@@ -110,6 +124,32 @@ impl Download {
             self.windows.iter().filter_map(|w| Some((w.opened?, &w.parts))).collect();
         open.sort_by_key(|(opened, parts)| (*opened, parts.start));
         open.into_iter().map(|(_, parts)| self.missing_in(parts)).collect()
+    }
+
+    /// Whether there is a window to open for the sake of something that is `askable`.
+    pub(crate) fn has_window_for(&self, askable: &PartSet) -> bool {
+        let mut closed = self.windows.iter().filter(|window| window.opened.is_none());
+        closed.any(|window| {
+            let mut parts = window.parts.clone().map(PartIndex);
+            parts.any(|part| self.is_missing(part) && askable.contains(part))
+        })
+    }
+
+    /// Whether a peer that holds `held` holds nothing of what is missing.
+    pub(crate) fn is_useless(&self, peer: Peer, held: &PartSet) -> bool {
+        let known = self.useless.contains(&peer);
+        debug_assert!(!known || held.is_disjoint(&self.missing), "{peer}");
+        known || held.is_disjoint(&self.missing)
+    }
+
+    /// Remembers peers that hold nothing of what is missing.
+    pub(crate) fn note_useless(&mut self, peers: Vec<Peer>) {
+        self.useless.extend(peers);
+    }
+
+    /// Takes note that a peer may hold more than before.
+    pub(crate) fn told_more(&mut self, peer: Peer) {
+        self.useless.remove(&peer);
     }
 
     /// How many peers are asked for a part.
@@ -176,6 +216,7 @@ impl Download {
         if self.held.contains(part) || part.0 >= self.sizes.count() {
             return false;
         }
+        self.missing.remove(part);
         let pending = self.pending.entry(part).or_insert_with(|| Pending::Requested(Vec::new()));
         match pending {
             Pending::Requested(by) if by.len() < ASKED_MAX => {
@@ -195,6 +236,8 @@ impl Download {
             by.retain(|id| *id != request);
             if by.is_empty() {
                 self.pending.remove(&part);
+                self.missing.insert(part);
+                self.useless.clear();
             }
         }
     }
@@ -421,6 +464,8 @@ mod tests {
                 let missing = (0..12).filter(|p| download.is_missing(PartIndex(*p))).count();
                 let held = download.held.len() as usize;
                 prop_assert_eq!(missing + held + download.pending.len(), 12);
+                prop_assert!(download.missing.is_disjoint(&download.held));
+                prop_assert!(download.pending.keys().all(|part| !download.is_missing(*part)));
                 prop_assert_eq!(download.bytes_left(), 10 * (12 - held as u64));
                 prop_assert!(download.pending.keys().all(|part| !download.held.contains(*part)));
             }

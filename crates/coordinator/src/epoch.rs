@@ -8,8 +8,8 @@ use crate::command::{Command, Work};
 use crate::coordinator::{Coordinator, Head};
 use crate::event::Event;
 use crate::input::EpochStart;
-use crate::peers::StateKey;
 use crate::shard::{Outlook, Phase, Shard, Target};
+use crate::state_key::StateKey;
 use crate::turn::Turn;
 use crate::verdict::{replay_time, time_for};
 
@@ -30,6 +30,8 @@ impl Coordinator {
             if self.chain.intervals.len() > INTERVALS {
                 self.chain.intervals.pop_front();
             }
+            let prior = self.config.block_interval_prior;
+            self.chain.interval = Some(self.chain.usual_interval(prior));
         }
         self.chain.head = Some(Head { height, produced });
         let first = self.epoch().map(|epoch| epoch.first_height);
@@ -228,7 +230,7 @@ impl Coordinator {
                 continue;
             };
             let wanted = shard.deadline.is_some() && !shard.doomed;
-            if wanted && self.is_claimed(&newest.key) && self.moves(shard, &newest) {
+            if wanted && self.moves(shard, &newest) && self.is_claimed(&newest.key) {
                 self.retarget(id);
             }
         }

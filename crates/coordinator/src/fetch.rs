@@ -1,5 +1,6 @@
 //! Which parts are asked of whom.
 
+use std::cell::LazyCell;
 use std::time::Duration;
 
 use ketch_types::{Chance, PartIndex, PartSet, ShardId, mix};
@@ -9,15 +10,28 @@ use crate::affinity::rendezvous;
 use crate::command::Query;
 use crate::coordinator::Coordinator;
 use crate::download::Download;
+use crate::holders::Holders;
 use crate::id::{Peer, RequestId};
-use crate::peers::{Holders, Kind, PeerState, Standing, StateKey};
+use crate::peers::{Kind, PeerState, Standing};
 use crate::request::Subject;
 use crate::shard::{Phase, Shard};
+use crate::state_key::StateKey;
 use crate::verdict::{Verdict, time_for};
 
 /// With nothing to fetch but what is others' turn to fetch first, they are waited for so many times as
 /// long as a part may take.
 const TURNS_PATIENCE: u32 = 3;
+
+/// A peer that has room for more, and holds something that is missing.
+struct Able<'a> {
+    peer: Peer,
+    state: &'a PeerState,
+    held: &'a PartSet,
+    /// What is under way from it. *Units:* bytes.
+    load_bytes: u64,
+    /// *Units:* bytes.
+    spare: u64,
+}
 
 /// One request that is about to be made.
 struct Assignment {
@@ -60,6 +74,11 @@ impl Coordinator {
             self.chance.one_in(self.config.experiment_one_in).then(|| self.chance.draw());
         let shard = self.shards.get(&id).filter(|shard| shard.phase == Phase::Downloading)?;
         let (target, download) = (shard.target?, shard.download.as_ref()?);
+        let (able, useless) = self.able(&target.key, download);
+        if able.is_empty() {
+            self.shards.get_mut(&id)?.download.as_mut()?.note_useless(useless);
+            return None;
+        }
         // A part that is larger than all memory is taken alone.
         let nothing_pending = memory == self.config.memory_bytes;
         let largest = if nothing_pending { u64::MAX } else { memory };
@@ -72,26 +91,22 @@ impl Coordinator {
             if missing.is_empty() {
                 return None;
             }
-            if let Some(assignment) =
-                self.assign(&target.key, download, &missing, (memory, experiment))
-            {
+            if let Some(assignment) = self.assign(&able, download, &missing, (memory, experiment)) {
                 self.assigned(id, assignment.peer, &assignment.parts);
                 return Some(assignment.bytes);
             }
         }
-        if memory == 0 { None } else { self.open_window(id, &target.key).then_some(0) }
+        let mut askable = PartSet::empty(download.sizes().count());
+        able.iter().for_each(|able| askable.union_with(able.held));
+        let opens = memory > 0 && download.has_window_for(&askable);
+        (opens && self.open_window(id, &target.key, &askable)).then_some(0)
     }
 
-    fn open_window(&mut self, id: ShardId, key: &StateKey) -> bool {
+    fn open_window(&mut self, id: ShardId, key: &StateKey, askable: &PartSet) -> bool {
         let Some(shard) = self.shards.get(&id) else { return false };
-        let Some(download) = shard.download.as_ref() else { return false };
-        let (turn, idle) =
-            (shard.turn, self.now - shard.gained >= self.patience(Kind::Parts) * TURNS_PATIENCE);
-        let count = download.sizes().count();
-        let askable = self.askable(key, count);
-        if download.all_asked() || askable.is_empty() {
-            return false;
-        }
+        let patience = self.patience(Kind::Parts) * TURNS_PATIENCE;
+        let (turn, idle) = (shard.turn, self.now - shard.gained >= patience);
+        let count = askable.count();
         let holders = Holders::count(&self.peers, key, count, self.now);
         let download = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut());
         let holders = |part| (holders.of(part), holders.partial_of(part));
@@ -99,36 +114,43 @@ impl Coordinator {
             if idle {
                 download.wait_for_nobody();
             }
-            download.open_window(holders, &askable, turn, &mut self.chance, self.now)
+            download.open_window(holders, askable, turn, &mut self.chance, self.now)
         })
     }
 
-    /// The parts that could be asked of somebody at this moment.
-    fn askable(&self, key: &StateKey, count: u32) -> PartSet {
-        let mut askable = PartSet::empty(count);
-        for (peer, state) in self.peers.usable(Kind::Parts, self.now) {
-            if let Some(held) = state.held(key, count)
-                && state.spare_bytes(self.requests.load(peer, Kind::Parts), &self.config) > 0
-            {
-                askable.union_with(held);
+    /// Who could be asked for something at this moment, and who has room for more but nothing to give.
+    fn able(&self, key: &StateKey, download: &Download) -> (Vec<Able<'_>>, Vec<Peer>) {
+        let (mut able, mut useless) = (Vec::new(), Vec::new());
+        if download.all_asked() {
+            return (able, useless);
+        }
+        let holders = self.peers.usable_holders(key, Kind::Parts, self.now);
+        for (peer, state) in holders {
+            let load = self.requests.load(peer, Kind::Parts);
+            let spare = state.spare_bytes(load, &self.config);
+            let held = state.held(key, download.sizes().count()).filter(|_| spare > 0);
+            let Some(held) = held else { continue };
+            if download.is_useless(peer, held) {
+                useless.push(peer);
+            } else {
+                able.push(Able { peer, state, held, load_bytes: load.1, spare });
             }
         }
-        askable
+        (able, useless)
     }
 
     /// Chooses who is asked for some of `missing`, and for which.
     fn assign(
         &self,
-        key: &StateKey,
+        able: &[Able],
         download: &Download,
         missing: &[PartIndex],
         (memory, experiment): (u64, Option<u64>),
     ) -> Option<Assignment> {
-        let candidates = self.candidates(key, download, missing);
+        let candidates = self.candidates(able, download, missing);
         let any = |chance: u64| candidates.get(Chance::new(chance).below(candidates.len()));
         let candidate = experiment.map_or_else(|| best(&candidates), any)?;
-        let state = self.peers.get(candidate.peer)?;
-        let held = state.held(key, download.sizes().count())?;
+        let held = candidate.held;
         let room = candidate.spare.min(memory);
         let (mut parts, mut bytes) = (PartSet::empty(download.sizes().count()), 0);
         let able = |part: &&PartIndex| {
@@ -157,30 +179,26 @@ impl Coordinator {
         rates.max().unwrap_or(self.config.download_prior)
     }
 
-    fn candidates(
+    fn candidates<'a>(
         &self,
-        key: &StateKey,
+        able: &[Able<'a>],
         download: &Download,
         missing: &[PartIndex],
-    ) -> Vec<Candidate> {
-        let count = download.sizes().count();
-        let unproven = self.unproven_rate();
-        let of = |(peer, state): (Peer, &PeerState)| {
-            let load = self.requests.load(peer, Kind::Parts);
-            let spare = state.spare_bytes(load, &self.config);
-            let held = state.held(key, count).filter(|_| spare > 0)?;
+    ) -> Vec<Candidate<'a>> {
+        let unproven = LazyCell::new(|| self.unproven_rate());
+        let of = |&Able { peer, state, held, load_bytes, spare }: &Able<'a>| {
             let able =
                 |part: &&PartIndex| held.contains(**part) && !download.has_failed_at(**part, peer);
             let first = missing.iter().find(able)?;
-            let bytes = load.1.saturating_add(download.sizes().bytes(*first));
-            let rate = state.rate().unwrap_or(unproven);
+            let bytes = load_bytes.saturating_add(download.sizes().bytes(*first));
+            let rate = state.rate().unwrap_or_else(|| *unproven);
             let failures = state.failures(Kind::Parts);
             let done_in = time_for(bytes, rate).saturating_mul(failures.saturating_add(1));
             let affinity = rendezvous(state.affinity, *first);
             let (standing, whole) = (state.standing(), held.is_full());
-            Some(Candidate { peer, standing, whole, spare, done_in, affinity })
+            Some(Candidate { peer, held, standing, whole, spare, done_in, affinity })
         };
-        self.peers.usable(Kind::Parts, self.now).filter_map(of).collect()
+        able.iter().filter_map(of).collect()
     }
 
     /// Makes a request of an assignment. Parts that are here or asked of enough peers stay out.
@@ -206,7 +224,9 @@ impl Coordinator {
     /// Asks peers what they hold, where that may help: those that were never asked, and while too
     /// few are known to hold what is missing, all.
     fn ask_summaries(&mut self) {
-        let wanting: Vec<_> = self.shards.values().filter_map(|shard| self.wants(shard)).collect();
+        let mut wanting: Vec<_> =
+            self.shards.values().filter_map(|shard| self.wants(shard)).collect();
+        wanting.retain(|(shard, starved)| *starved || !self.peers.all_asked(*shard));
         if wanting.is_empty() {
             return;
         }
@@ -244,7 +264,8 @@ impl Coordinator {
         let starved = match shard.phase {
             Phase::Locating | Phase::Downloading => {
                 let key = shard.target?.key;
-                let few = self.holders_of(&key) < self.config.holders_wanted;
+                let enough = self.config.holders_wanted;
+                let few = self.peers.holders(&key, self.now).take(enough).count() < enough;
                 let idle = self.requests.of_shard(shard.id).next().is_none();
                 few || idle
             }
@@ -260,8 +281,9 @@ impl Coordinator {
 }
 
 /// A peer that could be asked.
-struct Candidate {
+struct Candidate<'a> {
     peer: Peer,
+    held: &'a PartSet,
     standing: Standing,
     /// Whether it holds the whole state.
     whole: bool,
@@ -275,7 +297,7 @@ struct Candidate {
 /// Of those that stand best, and are about as soon done as the soonest, one that has not got all
 /// itself, since those that have are few and everybody needs them; of these the one whose cache most
 /// likely has it. A peer that delivers has little room to spare, so others are soon tried as well.
-fn best(candidates: &[Candidate]) -> Option<&Candidate> {
+fn best<'a, 'b>(candidates: &'b [Candidate<'a>]) -> Option<&'b Candidate<'a>> {
     let standing = candidates.iter().map(|candidate| candidate.standing).min()?;
     let candidates = candidates.iter().filter(|candidate| candidate.standing == standing);
     let soonest = candidates.clone().map(|candidate| candidate.done_in).min()?;

@@ -52,11 +52,16 @@ impl Coordinator {
         starts.min_by_key(|(id, epoch)| (std::cmp::Reverse(*epoch), *id))
     }
 
-    /// Has the stream's next part made that is not in the cache.
-    pub(crate) fn generate_for(&mut self, ask: Ask) {
+    /// Whether one more part may be made for those who wait for it.
+    pub(crate) fn may_generate(&self) -> bool {
         let most = if self.host_busy { 1 } else { self.config.generations_max };
         let awaited = |work: &&Work| matches!(work, Work::Generate { awaited: true, .. });
-        if self.jobs.iter().filter(awaited).count() >= most {
+        self.jobs.iter().filter(awaited).count() < most
+    }
+
+    /// Has the stream's next part made that is not in the cache.
+    pub(crate) fn generate_for(&mut self, ask: Ask) {
+        if !self.may_generate() {
             return;
         }
         // Who does not take what is there needs nothing more.

@@ -1,5 +1,6 @@
 //! Rule 5: what takes too long, or is the last that is missing, is asked of a second peer.
 
+use std::cell::LazyCell;
 use std::time::Duration;
 
 use ketch_types::{Instant, PartSet, ShardId};
@@ -20,12 +21,8 @@ impl Coordinator {
     /// Asks second peers, where that promises an earlier end.
     pub(crate) fn hedge(&mut self) {
         let late = self.requests.iter().filter(|(_, request)| self.wants_hedge(request));
-        let late: Vec<_> = late.map(|(id, request)| (id, request.clone())).collect();
-        for (id, request) in late {
-            if let Subject::Parts { shard, awaited, .. } = &request.subject {
-                self.hedge_parts(*shard, id, &request, awaited);
-            }
-        }
+        let late: Vec<_> = late.map(|(id, _)| id).collect();
+        late.into_iter().for_each(|id| self.hedge_parts(id));
         self.give_up_slow_parts();
     }
 
@@ -65,7 +62,7 @@ impl Coordinator {
             let fine = |part| !download.has_failed_at(part, peer);
             held.is_some_and(|held| parts.iter().any(|part| held.contains(part) && fine(part)))
         };
-        self.peers.usable(Kind::Parts, self.now).any(able)
+        self.peers.usable_holders(&target.key, Kind::Parts, self.now).any(able)
     }
 
     /// Whom to ask for what comes as a whole, an outline or outputs: the best of those who are able, if
@@ -181,7 +178,9 @@ impl Coordinator {
         }
     }
 
-    fn hedge_parts(&mut self, shard: ShardId, id: RequestId, request: &Request, awaited: &PartSet) {
+    fn hedge_parts(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get(id) else { return };
+        let Some((shard, awaited)) = request.shard().zip(request.awaited()) else { return };
         let Some((peer, parts)) = self.second_peer(shard, request, awaited) else { return };
         self.mark_hedged(id);
         // What is hedged twice gains nothing: the second request is not hedged again.
@@ -200,10 +199,20 @@ impl Coordinator {
         let shard = self.shards.get(&shard).filter(|shard| shard.phase == Phase::Downloading)?;
         let (key, download) = (shard.target?.key, shard.download.as_ref()?);
         let count = download.sizes().count();
+        let single: Vec<_> = awaited.iter().filter(|part| download.asked_of(*part) == 1).collect();
+        if single.is_empty() {
+            return None;
+        }
         let overdue = self.is_late(request);
         // Who has kept us waiting for so long will hardly be there sooner.
         let waited = self.now - request.delivered;
-        let first = self.expected(request.peer, 0).max(waited);
+        let unproven = LazyCell::new(|| self.unproven_rate());
+        let expected = |peer, bytes| {
+            let rate = self.peers.get(peer).and_then(PeerState::rate);
+            let bytes = self.requests.load(peer, Kind::Parts).1.saturating_add(bytes);
+            time_for(bytes, rate.unwrap_or_else(|| *unproven))
+        };
+        let first = expected(request.peer, 0).max(waited);
         let able = |(peer, state): (Peer, &PeerState)| {
             let spare = state.spare_bytes(self.requests.load(peer, Kind::Parts), &self.config);
             if peer == request.peer || spare == 0 {
@@ -211,29 +220,20 @@ impl Coordinator {
             }
             let held = state.held(&key, count)?;
             let mut parts = PartSet::empty(count);
-            let single = |part: &ketch_types::PartIndex| {
-                held.contains(*part)
-                    && !download.has_failed_at(*part, peer)
-                    && download.asked_of(*part) == 1
+            let gives = |part: &&ketch_types::PartIndex| {
+                held.contains(**part) && !download.has_failed_at(**part, peer)
             };
-            awaited.iter().filter(single).for_each(|part| {
-                parts.insert(part);
+            single.iter().filter(gives).for_each(|part| {
+                parts.insert(*part);
             });
             let bytes = download.sizes().bytes_of(&parts);
-            let takes = self.expected(peer, bytes);
+            let takes = expected(peer, bytes);
             let sooner = overdue || takes.saturating_mul(3) < first.saturating_mul(2);
             (bytes > 0 && sooner).then_some((state.standing(), takes, peer, parts))
         };
-        let second = self.peers.usable(Kind::Parts, self.now).filter_map(able);
+        let second = self.peers.usable_holders(&key, Kind::Parts, self.now).filter_map(able);
         let best = second.min_by_key(|(standing, takes, peer, _)| (*standing, *takes, *peer));
         best.map(|(_, _, peer, parts)| (peer, parts))
-    }
-
-    /// How long a peer takes for all that it was asked for and `bytes` more.
-    fn expected(&self, peer: Peer, bytes: u64) -> Duration {
-        let rate = self.peers.get(peer).and_then(PeerState::rate);
-        let bytes = self.requests.load(peer, Kind::Parts).1.saturating_add(bytes);
-        time_for(bytes, rate.unwrap_or_else(|| self.unproven_rate()))
     }
 
     /// Cancels requests of which everything has come from elsewhere.

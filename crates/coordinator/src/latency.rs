@@ -12,6 +12,8 @@ pub(crate) struct Latency {
     next: usize,
     /// The 95th percentile of `samples`, made anew with every eighth sample.
     high: Option<Duration>,
+    /// The longest of `samples`.
+    longest: Option<Duration>,
 }
 
 impl Latency {
@@ -21,6 +23,7 @@ impl Latency {
         } else if let Some(oldest) = self.samples.get_mut(self.next % SAMPLES) {
             *oldest = took;
         }
+        self.longest = self.samples.iter().max().copied();
         self.next = self.next.wrapping_add(1);
         if self.samples.len() >= SAMPLES_MIN && (self.high.is_none() || self.next.is_multiple_of(8))
         {
@@ -30,7 +33,7 @@ impl Latency {
 
     /// The longest of those that are remembered.
     pub(crate) fn longest(&self) -> Option<Duration> {
-        self.samples.iter().max().copied()
+        self.longest
     }
 
     /// The 95th percentile, once there are enough samples.

@@ -30,6 +30,7 @@ mod fetch;
 mod follow;
 mod generate;
 mod hedge;
+mod holders;
 mod id;
 mod input;
 mod latency;
@@ -41,6 +42,7 @@ mod request;
 mod serve;
 mod serving;
 mod shard;
+mod state_key;
 mod turn;
 mod verdict;
 

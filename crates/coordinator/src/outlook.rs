@@ -7,7 +7,8 @@ use ketch_types::{Height, Instant, ShardId};
 use crate::coordinator::Coordinator;
 use crate::download::Download;
 use crate::event::Event;
-use crate::peers::{Holders, Kind, PeerState};
+use crate::holders::Holders;
+use crate::peers::{Kind, PeerState};
 use crate::shard::{Phase, Shard};
 use crate::verdict::{Obstacle, Planned, Prospect, Verdict, plan, time_for};
 
@@ -119,8 +120,8 @@ impl Coordinator {
             return shard.sizes.is_none() && !self.is_claimed(&target.key);
         };
         let count = download.sizes().count();
-        let mut reachable = self.peers.reachable(self.now);
-        if reachable.any(|(_, peer)| {
+        let mut held = self.peers.holders(&target.key, self.now);
+        if held.any(|(_, peer)| {
             peer.held(&target.key, count).is_some_and(ketch_types::PartSet::is_full)
         }) {
             return false;

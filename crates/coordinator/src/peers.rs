@@ -1,12 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
+use ketch_types::{Epoch, Height, Instant, PartSet, ShardId};
 use ketch_wire::{Following, Holding};
 
 use crate::config::Config;
 use crate::id::Peer;
 use crate::input::PeerClass;
+use crate::state_key::StateKey;
 
 /// The most holdings that are remembered of one peer: two epochs of more shards than one node takes.
 const HOLDINGS_MAX: usize = 256;
@@ -17,6 +18,12 @@ const ABSENT_MAX: usize = 4_096;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peers {
     known: BTreeMap<Peer, PeerState>,
+    /// Exactly those who have told of a shard's state at an epoch's start, whatever they told.
+    tellers: BTreeMap<(ShardId, Epoch), BTreeSet<Peer>>,
+    /// Everybody who has a rest that has not ended, and some who have none.
+    resting: BTreeSet<Peer>,
+    /// Shards of which every connected peer was asked what it holds.
+    asked: BTreeSet<ShardId>,
 }
 
 /// What we know of one peer.
@@ -33,7 +40,8 @@ pub(crate) struct PeerState {
     window_bytes: u64,
     /// The size of the part that came last. *Units:* bytes.
     part_bytes: u64,
-    records: BTreeMap<Kind, Record>,
+    /// By kind.
+    records: [Record; Kind::COUNT],
     banned_until: Instant,
     /// When it was last asked what it holds of a shard.
     asked: BTreeMap<ShardId, Instant>,
@@ -84,26 +92,36 @@ pub(crate) enum Kind {
     Outputs,
 }
 
+impl Kind {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+}
+
 impl Peers {
     pub(crate) fn connect(&mut self, peer: Peer, class: PeerClass, affinity: u64) {
+        self.asked.clear();
+        self.resting.insert(peer);
         let state = self.known.entry(peer).or_insert_with(|| PeerState::new(class, affinity));
         (state.class, state.affinity, state.connected) = (class, affinity, true);
     }
 
     /// Notes that `peer` is gone; what it failed at stays known as long as it matters.
     pub(crate) fn disconnect(&mut self, peer: Peer, now: Instant, config: &Config) {
+        self.forget_all(peer);
         if let Some(state) = self.known.get_mut(&peer) {
             state.connected = false;
-            state.holdings.clear();
             state.feeds.clear();
             state.asked.clear();
         }
         let matters = |state: &PeerState| state.matters_until() + config.backoff_max > now;
-        self.known.retain(|_, state| state.connected || matters(state));
-        let absent: Vec<_> =
-            self.known.iter().filter(|(_, s)| !s.connected).map(|(p, _)| *p).collect();
-        for peer in absent.iter().take(absent.len().saturating_sub(ABSENT_MAX)) {
-            self.known.remove(peer);
+        let absent = || self.known.iter().filter(|(_, state)| !state.connected);
+        let mut gone: Vec<_> = absent().filter(|(_, s)| !matters(s)).map(|(p, _)| *p).collect();
+        let too_many = (absent().count() - gone.len()).saturating_sub(ABSENT_MAX);
+        let remembered = absent().filter(|(_, state)| matters(state));
+        gone.extend(remembered.take(too_many).map(|(peer, _)| *peer));
+        for peer in gone {
+            self.forget_all(peer);
+            self.known.remove(&peer);
         }
     }
 
@@ -112,7 +130,58 @@ impl Peers {
     }
 
     pub(crate) fn get_mut(&mut self, peer: Peer) -> Option<&mut PeerState> {
-        self.known.get_mut(&peer)
+        let state = self.known.get_mut(&peer)?;
+        self.resting.insert(peer);
+        Some(state)
+    }
+
+    /// Notes that something of an answer came, which ends no rest and begins none.
+    pub(crate) fn progressed(&mut self, peer: Peer, kind: Kind, now: Instant) {
+        if let Some(state) = self.known.get_mut(&peer) {
+            state.record_mut(kind).progressed = Some(now);
+        }
+    }
+
+    /// Remembers what a peer says that it holds; of each, the newest epochs stay.
+    pub(crate) fn hold(&mut self, peer: Peer, holding: Holding) {
+        let Some(state) = self.known.get_mut(&peer) else { return };
+        self.tellers.entry((holding.shard(), holding.epoch())).or_default().insert(peer);
+        if let Some(oldest) = state.hold(holding) {
+            self.untell(peer, oldest);
+        }
+    }
+
+    /// Forgets what a peer said about a state.
+    pub(crate) fn forget(&mut self, peer: Peer, state: &StateKey) {
+        let told = (state.shard, state.epoch);
+        let known = self.known.get_mut(&peer);
+        if known.is_some_and(|known| known.holdings.remove(&told).is_some()) {
+            self.untell(peer, told);
+        }
+    }
+
+    pub(crate) fn ban(&mut self, peer: Peer, until: Instant) {
+        self.forget_all(peer);
+        if let Some(state) = self.get_mut(peer) {
+            state.banned_until = until;
+            state.feeds.clear();
+        }
+    }
+
+    fn forget_all(&mut self, peer: Peer) {
+        let holdings = self.known.get_mut(&peer).map(|state| std::mem::take(&mut state.holdings));
+        for told in holdings.into_iter().flat_map(BTreeMap::into_keys) {
+            self.untell(peer, told);
+        }
+    }
+
+    fn untell(&mut self, peer: Peer, told: (ShardId, Epoch)) {
+        if let Some(tellers) = self.tellers.get_mut(&told) {
+            tellers.remove(&peer);
+            if tellers.is_empty() {
+                self.tellers.remove(&told);
+            }
+        }
     }
 
     /// Peers that can be asked now for something of a kind.
@@ -121,37 +190,80 @@ impl Peers {
         kind: Kind,
         now: Instant,
     ) -> impl Iterator<Item = (Peer, &PeerState)> {
-        self.reachable(now).filter(move |(_, state)| {
-            let record = state.record(kind);
-            record.resting_until <= now && !record.unsupported
-        })
+        self.reachable(now).filter(move |(_, state)| state.is_usable(kind, now))
     }
 
     /// Peers that are connected and not banned, resting ones included.
     pub(crate) fn reachable(&self, now: Instant) -> impl Iterator<Item = (Peer, &PeerState)> {
-        let reachable = move |state: &PeerState| state.connected && state.banned_until <= now;
-        self.known.iter().filter(move |(_, s)| reachable(s)).map(|(peer, state)| (*peer, state))
+        let reachable = self.known.iter().filter(move |(_, state)| state.is_reachable(now));
+        reachable.map(|(peer, state)| (*peer, state))
+    }
+
+    /// Peers in reach that say that they hold something of a state.
+    pub(crate) fn holders(
+        &self,
+        state: &StateKey,
+        now: Instant,
+    ) -> impl Iterator<Item = (Peer, &PeerState)> {
+        let tellers = self.tellers.get(&(state.shard, state.epoch)).into_iter().flatten();
+        let known = tellers.filter_map(|peer| Some((*peer, self.known.get(peer)?)));
+        let state = *state;
+        known.filter(move |(_, peer)| peer.is_reachable(now) && peer.claims(&state).is_some())
+    }
+
+    /// Those of them that can be asked now for something of a kind.
+    pub(crate) fn usable_holders(
+        &self,
+        state: &StateKey,
+        kind: Kind,
+        now: Instant,
+    ) -> impl Iterator<Item = (Peer, &PeerState)> {
+        self.holders(state, now).filter(move |(_, peer)| peer.is_usable(kind, now))
     }
 
     /// Has every peer be asked anew what it holds of a shard.
     pub(crate) fn ask_again(&mut self, shard: ShardId) {
-        self.known.values_mut().for_each(|state| state.not_told(shard));
+        self.asked.remove(&shard);
+        for state in self.known.values_mut() {
+            state.asked.remove(&shard);
+        }
+    }
+
+    /// A peer did not say what it holds of a shard.
+    pub(crate) fn not_told(&mut self, peer: Peer, shard: ShardId) {
+        self.asked.remove(&shard);
+        if let Some(state) = self.known.get_mut(&peer) {
+            state.asked.remove(&shard);
+        }
+    }
+
+    /// Whether every connected peer was asked what it holds of a shard.
+    pub(crate) fn all_asked(&mut self, shard: ShardId) -> bool {
+        let mut connected = self.known.values().filter(|state| state.connected);
+        if !self.asked.contains(&shard) && connected.all(|state| state.asked_at(shard).is_some()) {
+            self.asked.insert(shard);
+        }
+        self.asked.contains(&shard)
     }
 
     /// Forgets what cannot be, now that it is known how many parts a state has.
     pub(crate) fn forget_miscounted(&mut self, key: &StateKey, parts: u32) {
-        for state in self.known.values_mut() {
-            if state.claims(key).is_some_and(|holding| holding.held().count() != parts) {
-                state.forget(key);
-            }
-        }
+        let miscounts = |(_, state): &(&Peer, &PeerState)| {
+            state.claims(key).is_some_and(|holding| holding.held().count() != parts)
+        };
+        let miscounting: Vec<_> =
+            self.known.iter().filter(miscounts).map(|(peer, _)| *peer).collect();
+        miscounting.into_iter().for_each(|peer| self.forget(peer, key));
     }
 
     /// The next moment at which a peer has rested enough.
-    pub(crate) fn next_free(&self, now: Instant) -> Option<Instant> {
-        let connected = self.known.values().filter(|state| state.connected);
-        let of = |state: &PeerState| state.rests().filter(|free| *free > now).min();
-        connected.filter_map(of).min()
+    pub(crate) fn next_free(&mut self, now: Instant) -> Option<Instant> {
+        let known = &self.known;
+        let rests = |peer: &Peer| known.get(peer).is_some_and(|state| state.matters_until() > now);
+        self.resting.retain(rests);
+        let resting = self.resting.iter().filter_map(|peer| known.get(peer));
+        let connected = resting.filter(|state| state.connected);
+        connected.filter_map(|state| state.rests().filter(|free| *free > now).min()).min()
     }
 }
 
@@ -166,23 +278,38 @@ impl PeerState {
             rate: None,
             window_bytes: 0,
             part_bytes: 0,
-            records: BTreeMap::new(),
+            records: [Record::CLEAN; Kind::COUNT],
             banned_until: Instant::ORIGIN,
             asked: BTreeMap::new(),
         }
     }
 
     fn record(&self, kind: Kind) -> Record {
-        self.records.get(&kind).copied().unwrap_or(Record::CLEAN)
+        self.records.get(kind as usize).copied().unwrap_or(Record::CLEAN)
     }
 
     fn record_mut(&mut self, kind: Kind) -> &mut Record {
-        self.records.entry(kind).or_insert(Record::CLEAN)
+        let [summary, outline, parts, outputs] = &mut self.records;
+        match kind {
+            Kind::Summary => summary,
+            Kind::Outline => outline,
+            Kind::Parts => parts,
+            Kind::Outputs => outputs,
+        }
+    }
+
+    fn is_reachable(&self, now: Instant) -> bool {
+        self.connected && self.banned_until <= now
+    }
+
+    fn is_usable(&self, kind: Kind, now: Instant) -> bool {
+        let record = self.record(kind);
+        record.resting_until <= now && !record.unsupported
     }
 
     /// All moments at which some rest of it ends.
     fn rests(&self) -> impl Iterator<Item = Instant> + '_ {
-        let records = self.records.values().map(|record| record.resting_until);
+        let records = self.records.iter().map(|record| record.resting_until);
         let feeds = self.feeds.values().map(|feed| feed.idle_until);
         records.chain(feeds).chain([self.banned_until])
     }
@@ -197,14 +324,14 @@ impl PeerState {
         self.banned_until > now
     }
 
-    /// Remembers what the peer says that it holds; the newest epochs stay.
-    pub(crate) fn hold(&mut self, holding: Holding) {
+    /// Remembers what the peer says that it holds, and gives what is forgotten for it.
+    fn hold(&mut self, holding: Holding) -> Option<(ShardId, Epoch)> {
         self.holdings.insert((holding.shard(), holding.epoch()), holding);
-        while self.holdings.len() > HOLDINGS_MAX {
-            let oldest =
-                self.holdings.keys().min_by_key(|(shard, epoch)| (*epoch, *shard)).copied();
-            oldest.and_then(|oldest| self.holdings.remove(&oldest));
+        if self.holdings.len() <= HOLDINGS_MAX {
+            return None;
         }
+        let oldest = *self.holdings.keys().min_by_key(|(shard, epoch)| (*epoch, *shard))?;
+        self.holdings.remove(&oldest).map(|_| oldest)
     }
 
     /// What the peer holds of a state, as far as it was told over that many parts.
@@ -217,11 +344,6 @@ impl PeerState {
         let holding = self.holdings.get(&(state.shard, state.epoch))?;
         let same = holding.root() == state.root && holding.cut() == state.cut;
         Some(holding).filter(|holding| same && !holding.is_withdrawal())
-    }
-
-    /// Forgets what the peer said about a state.
-    pub(crate) fn forget(&mut self, state: &StateKey) {
-        self.holdings.remove(&(state.shard, state.epoch));
     }
 
     pub(crate) fn follow(&mut self, following: Following) {
@@ -323,10 +445,6 @@ impl PeerState {
         self.window_bytes = grown.min(config.peer_bytes_max.max(bytes));
     }
 
-    pub(crate) fn progressed(&mut self, kind: Kind, now: Instant) {
-        self.record_mut(kind).progressed = Some(now);
-    }
-
     pub(crate) fn last_progress(&self, kind: Kind) -> Option<Instant> {
         self.record(kind).progressed
     }
@@ -353,20 +471,9 @@ impl PeerState {
         record.resting_until = record.resting_until.max(until);
     }
 
-    pub(crate) fn ban(&mut self, until: Instant) {
-        self.banned_until = until;
-        self.holdings.clear();
-        self.feeds.clear();
-    }
-
     /// When it was last asked what it holds of a shard.
     pub(crate) fn asked_at(&self, shard: ShardId) -> Option<Instant> {
         self.asked.get(&shard).copied()
-    }
-
-    /// It did not say what it holds of a shard.
-    pub(crate) fn not_told(&mut self, shard: ShardId) {
-        self.asked.remove(&shard);
     }
 
     /// Whether it is time to ask what it holds of a shard, and if so, that it is being asked.
@@ -380,58 +487,10 @@ impl PeerState {
     }
 }
 
-/// One shard's state at one epoch's start, cut into parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct StateKey {
-    pub(crate) shard: ShardId,
-    pub(crate) epoch: Epoch,
-    pub(crate) root: StateRoot,
-    /// *Units:* bytes.
-    pub(crate) cut: u32,
-}
-
-impl StateKey {
-    /// Some parts of the state, as they are told; none if it has more parts than can be told of.
-    pub(crate) fn holding(&self, held: PartSet) -> Option<Holding> {
-        Holding::new(self.shard, self.epoch, self.root, self.cut, held).ok()
-    }
-}
-
-/// How many peers hold each part of a state.
-pub(crate) struct Holders {
-    /// Peers that hold everything.
-    complete: u32,
-    partial: Vec<u32>,
-}
-
-impl Holders {
-    pub(crate) fn count(peers: &Peers, state: &StateKey, parts: u32, now: Instant) -> Self {
-        let mut holders = Holders { complete: 0, partial: vec![0; parts as usize] };
-        for held in peers.reachable(now).filter_map(|(_, peer)| peer.held(state, parts)) {
-            if held.is_full() {
-                holders.complete += 1;
-            } else {
-                for part in held.iter() {
-                    holders.partial.get_mut(part.0 as usize).into_iter().for_each(|of| *of += 1);
-                }
-            }
-        }
-        holders
-    }
-
-    pub(crate) fn of(&self, part: PartIndex) -> u32 {
-        self.complete + self.partial_of(part)
-    }
-
-    /// The holders of a part that do not hold everything.
-    pub(crate) fn partial_of(&self, part: PartIndex) -> u32 {
-        self.partial.get(part.0 as usize).copied().unwrap_or(0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ketch_types::StateRoot;
 
     fn at(millis: u64) -> Instant {
         Instant::ORIGIN + Duration::from_millis(millis)
@@ -508,7 +567,7 @@ mod tests {
     #[test]
     fn a_ban_outlives_the_connection_and_a_clean_peer_is_forgotten() {
         let (config, mut peers) = (Config::default(), connected());
-        peers.get_mut(Peer(1)).unwrap().ban(at(1_000));
+        peers.ban(Peer(1), at(1_000));
         peers.disconnect(Peer(1), at(0), &config);
         peers.connect(Peer(1), PeerClass::Other, 1);
         assert!(peers.get(Peer(1)).unwrap().is_banned(at(999)));
@@ -520,13 +579,13 @@ mod tests {
     #[test]
     fn what_a_peer_may_make_us_remember_is_bounded() {
         let mut peers = connected();
-        let peer = peers.get_mut(Peer(1)).unwrap();
         for epoch in 0..1_000 {
             let root = StateRoot::new([0; 32]);
             let held = PartSet::full(3);
-            peer.hold(Holding::new(ShardId(1), Epoch(epoch), root, 1, held).unwrap());
+            peers.hold(Peer(1), Holding::new(ShardId(1), Epoch(epoch), root, 1, held).unwrap());
         }
-        assert_eq!(peer.holdings.len(), HOLDINGS_MAX);
+        let peer = peers.get(Peer(1)).unwrap();
+        assert_eq!((peer.holdings.len(), peers.tellers.len()), (HOLDINGS_MAX, HOLDINGS_MAX));
         assert!(peer.holdings.contains_key(&(ShardId(1), Epoch(999))));
     }
 }

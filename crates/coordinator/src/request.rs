@@ -5,13 +5,22 @@ use ketch_types::{Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 use crate::id::{Peer, RequestId};
 use crate::peers::Kind;
 
-/// Every request that is under way. What is derived from it (bytes from a peer, slots taken) is
-/// computed, never counted beside it, so nothing can leak.
+/// Every request that is under way. What is derived from it (bytes from a peer, slots taken) is looked
+/// up for every peer with every input, so it is kept beside it: changed here alone, and in debug builds
+/// compared with what is open each time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
     open: BTreeMap<RequestId, Request>,
-    of_peers: BTreeMap<Peer, BTreeSet<RequestId>>,
+    of_peers: BTreeMap<Peer, OfPeer>,
     next: u64,
+}
+
+/// What one peer is asked for.
+#[derive(Clone, Debug, Default)]
+struct OfPeer {
+    ids: BTreeSet<RequestId>,
+    /// By kind: how many requests, and for how many bytes.
+    load: [(usize, u64); Kind::COUNT],
 }
 
 /// One question to one peer.
@@ -104,7 +113,7 @@ impl Request {
 
     /// Takes note that `part`, of so many bytes, came; how many of them were not brought before. None if
     /// it was not awaited.
-    pub(crate) fn deliver(&mut self, part: PartIndex, bytes: u64, now: Instant) -> Option<u64> {
+    fn deliver(&mut self, part: PartIndex, bytes: u64, now: Instant) -> Option<u64> {
         let Subject::Parts { awaited, awaited_bytes, .. } = &mut self.subject else {
             return None;
         };
@@ -122,8 +131,10 @@ impl Requests {
     pub(crate) fn open(&mut self, request: Request) -> RequestId {
         let id = RequestId(self.next);
         self.next += 1;
-        self.of_peers.entry(request.peer).or_default().insert(id);
+        let (peer, kind) = (request.peer, request.subject.kind());
+        self.of_peers.entry(peer).or_default().ids.insert(id);
         self.open.insert(id, request);
+        self.weigh(peer, kind);
         id
     }
 
@@ -131,12 +142,44 @@ impl Requests {
     pub(crate) fn close(&mut self, id: RequestId) -> Option<Request> {
         let request = self.open.remove(&id)?;
         if let Some(of_peer) = self.of_peers.get_mut(&request.peer) {
-            of_peer.remove(&id);
-            if of_peer.is_empty() {
+            of_peer.ids.remove(&id);
+            if of_peer.ids.is_empty() {
                 self.of_peers.remove(&request.peer);
             }
         }
+        self.weigh(request.peer, request.subject.kind());
         Some(request)
+    }
+
+    /// Takes note that `part`, of so many bytes, came; see [`Request::deliver`].
+    pub(crate) fn deliver(
+        &mut self,
+        id: RequestId,
+        part: PartIndex,
+        bytes: u64,
+        now: Instant,
+    ) -> Option<u64> {
+        let request = self.open.get_mut(&id)?;
+        let (peer, fresh) = (request.peer, request.deliver(part, bytes, now)?);
+        self.weigh(peer, Kind::Parts);
+        Some(fresh)
+    }
+
+    /// Makes the load of a peer anew, from the few requests that it has open.
+    fn weigh(&mut self, peer: Peer, kind: Kind) {
+        let weighed = self.weighed(peer, kind);
+        let of_peer = self.of_peers.get_mut(&peer);
+        if let Some(load) = of_peer.and_then(|of_peer| of_peer.load.get_mut(kind as usize)) {
+            *load = weighed;
+        }
+    }
+
+    fn weighed(&self, peer: Peer, kind: Kind) -> (usize, u64) {
+        let add = |(count, bytes): (usize, u64), request: &Request| {
+            (count + 1, bytes.saturating_add(request.awaited_bytes()))
+        };
+        let of_kind = self.of_peer(peer).map(|(_, request)| request);
+        of_kind.filter(|request| request.subject.kind() == kind).fold((0, 0), add)
     }
 
     pub(crate) fn get(&self, id: RequestId) -> Option<&Request> {
@@ -152,7 +195,7 @@ impl Requests {
     }
 
     pub(crate) fn of_peer(&self, peer: Peer) -> impl Iterator<Item = (RequestId, &Request)> {
-        let ids = self.of_peers.get(&peer).into_iter().flatten();
+        let ids = self.of_peers.get(&peer).into_iter().flat_map(|of_peer| &of_peer.ids);
         ids.filter_map(|id| Some((*id, self.open.get(id)?)))
     }
 
@@ -170,11 +213,11 @@ impl Requests {
 
     /// How many requests of a kind a peer has open, and for how many bytes.
     pub(crate) fn load(&self, peer: Peer, kind: Kind) -> (usize, u64) {
-        let add = |(count, bytes): (usize, u64), request: &Request| {
-            (count + 1, bytes.saturating_add(request.awaited_bytes()))
-        };
-        let of_kind = self.of_peer(peer).map(|(_, request)| request);
-        of_kind.filter(|request| request.subject.kind() == kind).fold((0, 0), add)
+        let of_peer = self.of_peers.get(&peer);
+        let load = of_peer.and_then(|of_peer| of_peer.load.get(kind as usize)).copied();
+        let load = load.unwrap_or_default();
+        debug_assert_eq!(load, self.weighed(peer, kind), "{peer}");
+        load
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -210,10 +253,9 @@ mod tests {
     fn a_part_counts_once_however_often_it_comes() {
         let mut requests = Requests::default();
         let id = requests.open(parts(1, &[1, 2], 20));
-        let request = requests.get_mut(id).unwrap();
-        assert_eq!(request.deliver(PartIndex(1), 10, Instant::ORIGIN), Some(10));
-        assert_eq!(request.deliver(PartIndex(1), 10, Instant::ORIGIN), None);
-        assert_eq!(request.deliver(PartIndex(3), 10, Instant::ORIGIN), None);
+        for (part, fresh) in [(1, Some(10)), (1, None), (3, None)] {
+            assert_eq!(requests.deliver(id, PartIndex(part), 10, Instant::ORIGIN), fresh);
+        }
         assert_eq!(requests.load(Peer(1), Kind::Parts), (1, 10));
     }
 

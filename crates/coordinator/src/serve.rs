@@ -82,7 +82,8 @@ impl Coordinator {
     }
 
     fn served(&self, root: StateRoot, cut: u32) -> Result<Served, Refusal> {
-        let states = self.shards.values().filter(|s| !s.doomed).flat_map(Shard::held_states);
+        let holding = self.shards.values().filter(|shard| !shard.doomed && shard.has(root));
+        let states = holding.flat_map(Shard::held_states);
         let mut of_root = states.filter(|(key, _)| key.root == root).peekable();
         if of_root.peek().is_none() {
             let retired = self.retired.contains(&root);
@@ -111,14 +112,9 @@ impl Coordinator {
         };
         let mut left = request.wanted().clone();
         left.subtract(&served.held.complement());
-        let parts = PartStream {
-            shard: served.shard,
-            root: served.root,
-            lacking: left.len() < request.wanted().len(),
-            left,
-            sending: std::collections::BTreeMap::new(),
-            budget: Budget::new(request.budget_bytes()),
-        };
+        let (lacking, budget) =
+            (left.len() < request.wanted().len(), Budget::new(request.budget_bytes()));
+        let parts = PartStream::new(served.shard, served.root, left, lacking, budget);
         self.serving.open(ask, Stream { peer, weight, parts: Some(parts) });
     }
 
@@ -142,13 +138,16 @@ impl Coordinator {
         let patience = self.config.stall_timeout;
         self.drop_what_is_not_held();
         // Who takes his part slowly keeps nobody else waiting.
-        while self.serving.sending(|begun| self.now - begun < patience) < self.config.sends_max {
-            let asks = self.serving.by_fairness();
+        let counts = |begun: &Instant| self.now - *begun < patience;
+        let sending = self.serving.sends().take_while(counts).count();
+        for _ in sending..self.config.sends_max {
+            let asks = self.serving.by_fairness(|ask, _| self.next_cached(ask).is_some());
             if !asks.into_iter().any(|ask| self.send_next(ask)) {
                 break;
             }
         }
-        for ask in self.serving.by_fairness() {
+        let generates = self.may_generate();
+        for ask in self.serving.by_fairness(|_, parts| generates || parts.is_done()) {
             self.generate_for(ask);
             self.finish(ask);
         }
@@ -170,7 +169,7 @@ impl Coordinator {
     pub(crate) fn next_send_timer(&self) -> Option<Instant> {
         let patience: Duration = self.config.stall_timeout;
         let ends = self.serving.sends().map(|begun| begun + patience);
-        ends.filter(|at| *at > self.now).min()
+        ends.take_while(|at| *at > self.now).last()
     }
 
     /// Sends a stream's next part that is in the cache, if it has one.
@@ -183,9 +182,7 @@ impl Coordinator {
             stream.left = PartSet::empty(stream.left.count());
             return false;
         }
-        stream.left.remove(part);
-        stream.sending.insert(part, now);
-        self.serving.charge(ask, bytes);
+        self.serving.begin(ask, part, bytes, now);
         self.command(Command::SendPart { ask, shard, root, part });
         true
     }
@@ -206,7 +203,7 @@ impl Coordinator {
     /// Ends an answer of which nothing is left to send.
     fn finish(&mut self, ask: Ask) {
         let Some(stream) = self.serving.parts(ask) else { return };
-        if !stream.left.is_empty() || !stream.sending.is_empty() {
+        if !stream.is_done() {
             return;
         }
         let refusal = stream.lacking.then_some(Refusal::NotHeld);
@@ -214,23 +211,20 @@ impl Coordinator {
         let states = self.shards.get(&id).map(Shard::held_states).unwrap_or_default();
         let held = states.into_iter().find(|(key, _)| key.root == root).map(|(_, held)| held);
         let refusal = if held.is_none() { Some(Refusal::NotRetained) } else { refusal };
-        // The stream stays until the driver says that it is closed, so that it counts.
-        if let Some(stream) = self.serving.get_mut(ask) {
-            stream.parts = None;
-        }
+        self.serving.finish(ask);
         self.end(ask, refusal, held);
     }
 
     pub(crate) fn part_sent(&mut self, ask: Ask, part: PartIndex) {
-        if let Some(stream) = self.serving.parts_mut(ask) {
-            stream.sending.remove(&part);
-        }
+        self.serving.end(ask, part);
     }
 
     /// The cache has dropped a part: it is made again, and sent then.
     pub(crate) fn part_not_cached(&mut self, ask: Ask, part: PartIndex) {
-        let Some(stream) = self.serving.parts_mut(ask) else { return };
-        if stream.sending.remove(&part).is_some() {
+        if !self.serving.end(ask, part) {
+            return;
+        }
+        if let Some(stream) = self.serving.parts_mut(ask) {
             stream.left.insert(part);
             let (id, root) = (stream.shard, stream.root);
             if let Some(shard) = self.shards.get_mut(&id) {

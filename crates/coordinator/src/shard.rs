@@ -6,7 +6,7 @@ use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot
 use crate::download::Download;
 use crate::id::JobId;
 use crate::part_sizes::PartSizes;
-use crate::peers::StateKey;
+use crate::state_key::StateKey;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
 
@@ -259,6 +259,11 @@ impl Shard {
             states.push((target.key, download.held().clone()));
         }
         states
+    }
+
+    /// Whether something of a state may be held.
+    pub(crate) fn has(&self, root: StateRoot) -> bool {
+        self.cached(root).is_some() || self.target.is_some_and(|target| target.key.root == root)
     }
 
     /// The parts of a state that are in the cache, and all their sizes.

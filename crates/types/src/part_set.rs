@@ -79,6 +79,11 @@ impl PartSet {
         self.parts.contains(part.0)
     }
 
+    /// Whether no part is in both sets.
+    pub fn is_disjoint(&self, other: &PartSet) -> bool {
+        self.parts.is_disjoint(&other.parts)
+    }
+
     /// Adds `part`; whether it was new. A part that the manifest does not have is never added.
     pub fn insert(&mut self, part: PartIndex) -> bool {
         part.0 < self.count && self.parts.insert(part.0)
