@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::path::{Path, PathBuf};
 
 use ketch_sim::{Beside, FaultKind, Form, Judged, Outcome, PolicyKind, Scenario};
 
@@ -34,7 +31,7 @@ fn judged(scenario: &Scenario, seed: u64) -> (Outcome, Vec<Judged>) {
     (outcome, judged)
 }
 
-fn assert_holds(path: &std::path::Path) {
+fn assert_holds(path: &Path) {
     let scenario = Scenario::parse(&fs::read_to_string(path).unwrap(), Form::Small).unwrap();
     assert!(!scenario.limits.is_empty(), "{}: nothing is asked of it", path.display());
     let (outcome, judged) = judged(&scenario, 0);
@@ -44,23 +41,9 @@ fn assert_holds(path: &std::path::Path) {
     assert!(judged.iter().all(|limit| limit.holds), "{what}: {judged:#?}");
 }
 
-/// Does something with each of many things, two at a time.
-fn in_two_lanes<T: Send + Sync>(things: &[T], each: impl Fn(&T) + Sync) {
-    let next = AtomicU64::new(0);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(thing) = things.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    each(thing);
-                }
-            });
-        }
-    });
-}
-
 #[test]
 fn every_scenario_keeps_its_limits_in_its_small_form() {
-    in_two_lanes(&files(), |path| assert_holds(path));
+    files().iter().for_each(|path| assert_holds(path));
 }
 
 #[test]
@@ -75,19 +58,15 @@ fn every_scenario_is_read_in_its_full_form_too() {
 /// In a random world everything but the core is hit; then faults freeze, and everybody gets there.
 #[test]
 fn a_thousand_random_worlds_break_no_promise_and_every_catchup_ends() {
-    let seeds: Vec<u64> = (0..1_000).collect();
-    let failed = Mutex::new(Vec::new());
-    let fired = Mutex::new(BTreeSet::new());
-    in_two_lanes(&seeds, |seed| {
-        let outcome = run(&Scenario::random(*seed), *seed, PolicyKind::Ketch);
-        fired.lock().unwrap().extend(outcome.faults.keys().copied());
+    let (mut failed, mut fired) = (Vec::new(), BTreeSet::new());
+    for seed in 0..1_000 {
+        let outcome = run(&Scenario::random(seed), seed, PolicyKind::Ketch);
+        fired.extend(outcome.faults.keys().copied());
         if !outcome.breaches.is_empty() || outcome.unfinished > 0 {
-            failed.lock().unwrap().push((*seed, outcome.unfinished, outcome.breaches));
+            failed.push((seed, outcome.unfinished, outcome.breaches));
         }
-    });
-    let failed = failed.into_inner().unwrap();
+    }
     assert!(failed.is_empty(), "{}: {failed:?}", failed.len());
-    let fired = fired.into_inner().unwrap();
     let missing: Vec<_> =
         FaultKind::ALL.iter().filter(|kind| !fired.contains(kind.name())).collect();
     assert!(missing.is_empty(), "never fired: {missing:?}");
