@@ -18,10 +18,6 @@ use crate::shard::{Phase, Shard};
 use crate::state_key::StateKey;
 use crate::verdict::{Verdict, time_for};
 
-/// With nothing to fetch but what is others' turn to fetch first, they are waited for so many times as
-/// long as a part may take.
-const TURNS_PATIENCE: u32 = 3;
-
 /// A peer that has room for more, and holds something that is missing.
 struct Able<'a> {
     peer: Peer,
@@ -104,8 +100,9 @@ impl Coordinator {
 
     fn open_window(&mut self, id: ShardId, key: &StateKey, askable: &PartSet) -> bool {
         let Some(shard) = self.shards.get(&id) else { return false };
-        let patience = self.patience(Kind::Parts) * TURNS_PATIENCE;
-        let (turn, idle) = (shard.turn, self.now - shard.gained >= patience);
+        // As long as others take to tell of what they have.
+        let idle = self.now - shard.gained >= self.config.announce_interval;
+        let turn = shard.turn;
         let count = askable.count();
         let holders = Holders::count(&self.peers, key, count, self.now);
         let download = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut());
