@@ -1,5 +1,6 @@
 //! `ketch sim`: scenarios in a deterministic world.
 
+mod lanes;
 mod report;
 mod soak;
 
@@ -7,13 +8,11 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use ketch_sim::{Beside, Form, Judged, Outcome, PolicyKind, Scenario};
 use thiserror::Error;
 
+use lanes::each_seed;
 pub(crate) use report::{Report, SeedReport};
 pub(crate) use soak::{Span, soak};
 
@@ -65,29 +64,15 @@ pub(crate) fn read_scenario(path: &Path, form: Form) -> Result<Scenario, TomlFil
 pub(crate) fn simulate(wanted: &Wanted) -> Result<Report, SimError> {
     let is_random = wanted.path == Path::new(RANDOM);
     let written = if is_random { None } else { Some(read_scenario(&wanted.path, wanted.form)?) };
-    let next = AtomicU64::new(wanted.seeds.start);
-    let done = Mutex::new(Vec::new());
-    let lanes = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..lanes {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= wanted.seeds.end {
-                        return;
-                    }
-                    let scenario = written.clone().unwrap_or_else(|| Scenario::random(seed));
-                    let report = one(&scenario, wanted, seed);
-                    if let Ok(mut done) = done.lock() {
-                        done.push(report);
-                    }
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap_or_default();
-    let mut seeds: Vec<SeedReport> = done.into_iter().collect::<Result<_, _>>()?;
-    seeds.sort_by_key(|report| report.seed);
+    let each = each_seed(
+        wanted.seeds.clone(),
+        || true,
+        |seed| {
+            let scenario = written.clone().unwrap_or_else(|| Scenario::random(seed));
+            one(&scenario, wanted, seed)
+        },
+    );
+    let seeds = each.into_iter().map(|(_, report)| report).collect::<Result<_, _>>()?;
     Ok(Report { scenario: wanted.path.clone(), policy: wanted.policy, seeds })
 }
 

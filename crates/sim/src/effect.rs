@@ -312,9 +312,7 @@ impl World {
     }
 
     pub(crate) fn is_fetching(&self, id: NodeId, shard: ShardId) -> bool {
-        let policy = self.nodes.get(id).and_then(|node| node.policy.as_ref());
-        let phase = policy.and_then(|policy| policy.phase(shard));
-        phase.is_some_and(ketch_coordinator::Phase::is_catching_up)
+        self.phase(id, shard).is_some_and(ketch_coordinator::Phase::is_catching_up)
     }
 
     /// Nodes by their handle, for messages that name them.
@@ -342,7 +340,7 @@ impl World {
 }
 
 /// How long some bytes take at a rate.
-fn over(bytes: u64, rate: u64) -> Duration {
+pub(crate) fn over(bytes: u64, rate: u64) -> Duration {
     let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

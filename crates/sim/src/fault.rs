@@ -235,7 +235,7 @@ impl World {
         }
         // Over a way that is half open everything looks as before, but the process is another one.
         if fault.kind == FaultKind::HalfOpen && begins {
-            self.forget_silently(fault.node);
+            self.end_silently(fault.node);
         }
         if fault.kind == FaultKind::HalfOpen && !begins {
             self.notice_gone(fault.node);
@@ -290,25 +290,14 @@ impl World {
         self.after(DOWN, Happening::Start(id));
     }
 
-    /// A process is gone, and those it was connected to do not learn of it.
-    fn forget_silently(&mut self, id: NodeId) {
-        if let Some(node) = self.nodes.get_mut(id) {
-            node.generation += 1;
-            (node.policy, node.is_up, node.wake_at) = (None, false, None);
-            node.memory = crate::node::Memory::default();
-            self.ledger.forget_phases(id, None);
-        }
-    }
-
-    /// They learn of it, and it starts again.
+    /// A process that ended silently is missed, and starts again.
     fn notice_gone(&mut self, id: NodeId) {
-        let peers: Vec<_> = (0..self.nodes.len()).filter(|peer| self.linked(id, *peer)).collect();
-        peers.into_iter().for_each(|peer| self.unlink(id, peer));
+        self.cut_off(id);
         self.after(DOWN, Happening::Start(id));
     }
 
     fn reset(&mut self, id: NodeId) {
-        let peers: Vec<_> = (0..self.nodes.len()).filter(|peer| self.linked(id, *peer)).collect();
+        let peers = self.peers_of(id);
         if let Some(peer) = peers.get(self.chance.below(peers.len().max(1))).copied() {
             self.unlink(id, peer);
             // Who is wanted is dialed again.

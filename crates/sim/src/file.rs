@@ -297,34 +297,39 @@ impl<'de> Deserialize<'de> for Ratio {
 
 impl<'de> Deserialize<'de> for Kind {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(input)?;
-        let unknown = || D::Error::custom(format!("there is no fault `{name}`"));
-        FaultKind::of_name(&name).map(Kind).ok_or_else(unknown)
+        named(&String::deserialize(input)?, FaultKind::of_name, "fault").map(Kind)
     }
 }
 
 impl<'de> Deserialize<'de> for Kinds {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let names = Vec::<String>::deserialize(input)?;
-        if names == ["all"] {
-            return Ok(Kinds(FaultKind::ALL.to_vec()));
-        }
-        let unknown = |name| D::Error::custom(format!("there is no fault `{name}`"));
-        let kinds = names.iter().map(|name| FaultKind::of_name(name).ok_or_else(|| unknown(name)));
-        kinds.collect::<Result<_, _>>().map(Kinds)
+        all_named(input, &FaultKind::ALL, FaultKind::of_name, "fault").map(Kinds)
     }
 }
 
 impl<'de> Deserialize<'de> for Lies {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let names = Vec::<String>::deserialize(input)?;
-        if names == ["all"] {
-            return Ok(Lies(Lie::ALL.to_vec()));
-        }
-        let unknown = |name| D::Error::custom(format!("there is no lie `{name}`"));
-        let lies = names.iter().map(|name| Lie::of_name(name).ok_or_else(|| unknown(name)));
-        lies.collect::<Result<_, _>>().map(Lies)
+        all_named(input, &Lie::ALL, Lie::of_name, "lie").map(Lies)
     }
+}
+
+/// A thing by its name.
+fn named<T, E: Error>(name: &str, of: fn(&str) -> Option<T>, what: &str) -> Result<T, E> {
+    of(name).ok_or_else(|| E::custom(format!("there is no {what} `{name}`")))
+}
+
+/// Things by their names, or all that there are.
+fn all_named<'de, T: Copy, D: Deserializer<'de>>(
+    input: D,
+    all: &[T],
+    of: fn(&str) -> Option<T>,
+    what: &str,
+) -> Result<Vec<T>, D::Error> {
+    let names = Vec::<String>::deserialize(input)?;
+    if names == ["all"] {
+        return Ok(all.to_vec());
+    }
+    names.iter().map(|name| named(name, of, what)).collect()
 }
 
 impl File {

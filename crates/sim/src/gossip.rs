@@ -90,8 +90,7 @@ impl World {
         if is_linked {
             return self.tell_now(to, Input::HoldingAnnounced { peer: handle(author), holding });
         }
-        let status = self.status(to, shard);
-        if status.is_some_and(|status| status.phase.is_catching_up()) && !holding.is_withdrawal() {
+        if self.is_fetching(to, shard) && !holding.is_withdrawal() {
             self.dial(to, author);
         }
     }

@@ -372,9 +372,8 @@ impl World {
 
     fn replay(&mut self, id: NodeId, shard: ShardId, through: Height) -> JobEnd {
         let failed = JobEnd::Failed(OurFault::Stopped);
+        let is_behind = self.phase(id, shard) == Some(ketch_coordinator::Phase::Replaying);
         let Some(node) = self.nodes.get_mut(id) else { return failed };
-        let phase = node.policy.as_ref().and_then(|policy| policy.phase(shard));
-        let is_behind = phase == Some(ketch_coordinator::Phase::Replaying);
         let Some(disk) = node.disks.get_mut(&shard) else { return failed };
         let outputs = node.memory.outputs.entry(shard).or_default();
         let Some(head) = disk.head else { return failed };

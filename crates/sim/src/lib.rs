@@ -4,7 +4,7 @@
 //! configuration, fetching and serving; states are real tries, parts are packed, sent, unpacked and
 //! verified as everywhere. To compare it with, [`NodeSetup::as_nearcore`] has a node decide as NEAR's
 //! nearcore does. Links, disks and the chain are models. Some nodes lie, each in one way,
-//! see [`Lie`]. The same [`Setup`] gives the same [`World::trace_hash`].
+//! see [`Lie`]. The same [`Scenario`], seed and policy give the same [`World::trace_hash`].
 //!
 //! What is *not* here: libp2p, fjall, signatures. What a peer may forge of the ledger is
 //! `ketch-ledger`'s to refuse; here heads and epochs come true or not at all.
@@ -61,4 +61,4 @@ pub use scenario::{Chaos, Group, Planned, Scenario};
 pub use stand_in::StandIns;
 pub use take::{Take, Takes};
 pub use tries::Tries;
-pub use world::{Setup, World};
+pub use world::World;

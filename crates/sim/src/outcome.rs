@@ -6,6 +6,7 @@ use std::time::Duration;
 use ketch_types::{Epoch, Instant, ShardId};
 
 use crate::check::Breach;
+use crate::effect::over;
 use crate::node::NodeId;
 use crate::world::World;
 
@@ -235,10 +236,6 @@ fn fairness(speeds: &[f64]) -> f64 {
 
 fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
-}
-
-fn over(bytes: u64, rate: u64) -> Duration {
-    Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64)
 }
 
 #[cfg(test)]

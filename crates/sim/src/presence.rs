@@ -52,16 +52,28 @@ impl World {
         self.nodes.get(id).is_some_and(|node| node.setup.is_honest())
     }
 
+    /// A process ends, and those it was connected to learn of it.
     pub(crate) fn crash_now(&mut self, id: NodeId) {
-        let peers: Vec<_> = (0..self.nodes.len()).filter(|peer| self.linked(id, *peer)).collect();
+        self.end_silently(id);
+        self.cut_off(id);
+    }
+
+    /// A process ends, and those it was connected to do not learn of it.
+    pub(crate) fn end_silently(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.generation += 1;
         (node.policy, node.memory, node.is_up) = (None, Memory::default(), false);
         node.wake_at = None;
         self.ledger.forget_phases(id, None);
-        for peer in peers {
-            self.unlink(id, peer);
-        }
+    }
+
+    /// Cuts all connections of a node.
+    pub(crate) fn cut_off(&mut self, id: NodeId) {
+        self.peers_of(id).into_iter().for_each(|peer| self.unlink(id, peer));
+    }
+
+    pub(crate) fn peers_of(&self, id: NodeId) -> Vec<NodeId> {
+        (0..self.nodes.len()).filter(|peer| self.linked(id, *peer)).collect()
     }
 
     pub(crate) fn linked(&self, a: NodeId, b: NodeId) -> bool {

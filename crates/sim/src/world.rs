@@ -5,7 +5,7 @@ use std::time::Duration;
 use ketch_coordinator::{Input, JobId, Peer, Phase, ShardStatus, Turn, Work};
 use ketch_types::{Chance, Epoch, Height, Instant, ShardId};
 
-use crate::chain::{Chain, ChainSetup};
+use crate::chain::Chain;
 use crate::check::{Breach, Ledger};
 use crate::dht::{Dht, DhtModel};
 use crate::fault::FaultTurn;
@@ -18,21 +18,6 @@ use crate::node::{Incoming, Node, NodeId, NodeSetup};
 use crate::policy::Policy;
 use crate::trace::Trace;
 use crate::weather::Weather;
-
-/// Everything that a world is made from.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// All chances come from this.
-    pub seed: u64,
-    /// The chain.
-    pub chain: ChainSetup,
-    /// The nodes.
-    pub nodes: Vec<NodeSetup>,
-    /// How announcements travel.
-    pub gossip: GossipModel,
-    /// How look-ups fare.
-    pub dht: DhtModel,
-}
 
 /// Nodes, their links and a chain, in virtual time.
 pub struct World {
@@ -103,14 +88,6 @@ pub(crate) enum Happening {
 }
 
 impl World {
-    /// The world of a setup, before anything has happened; none if its chain cannot be.
-    pub fn new(setup: Setup) -> Option<Self> {
-        let chain = Arc::new(Chain::new(setup.chain, setup.seed)?);
-        let mut world = Self::on(chain, setup.seed, setup.nodes);
-        world.set_models(setup.gossip, setup.dht);
-        Some(world)
-    }
-
     /// A world on a chain that was made before: making one takes longer than running most worlds.
     pub fn on(chain: Arc<Chain>, seed: u64, nodes: Vec<NodeSetup>) -> Self {
         let mut fluid = Fluid::default();
@@ -196,11 +173,6 @@ impl World {
     /// The chain.
     pub fn chain(&self) -> &Chain {
         &self.chain
-    }
-
-    /// The nodes, as they were set up.
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeSetup> {
-        self.nodes.iter().map(|node| &node.setup)
     }
 
     /// What happened so far.
@@ -329,9 +301,12 @@ impl World {
 
     /// Whether a shard is taken for the chain's; what is frozen only waits to be dropped.
     fn is_followed(&self, id: NodeId, shard: ShardId) -> bool {
-        let policy = self.nodes.get(id).and_then(|node| node.policy.as_ref());
-        let phase = policy.and_then(|policy| policy.phase(shard));
-        matches!(phase, Some(Phase::Replaying | Phase::Following))
+        matches!(self.phase(id, shard), Some(Phase::Replaying | Phase::Following))
+    }
+
+    /// Where a node's task of a shard is.
+    pub(crate) fn phase(&self, id: NodeId, shard: ShardId) -> Option<Phase> {
+        self.nodes.get(id)?.policy.as_ref()?.phase(shard)
     }
 
     pub(crate) fn at(&mut self, at: Instant, happening: Happening) {

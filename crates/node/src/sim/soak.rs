@@ -2,13 +2,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ketch_sim::{Outcome, PolicyKind, Scenario};
 use serde::Serialize;
 
+use super::lanes::each_seed;
 use crate::table::Table;
 
 /// How many failed seeds are named.
@@ -68,29 +67,18 @@ pub(crate) enum Span {
 /// Runs random scenarios, as many at once as there are processors.
 pub(crate) fn soak(span: Span) -> Soak {
     let began = Instant::now();
-    let (first, last, until) = match span {
-        Span::For(time, first) => (first, u64::MAX, Some(began + time)),
-        Span::Seeds(seeds) => (seeds.start, seeds.end, None),
+    let (seeds, until) = match span {
+        Span::For(time, first) => (first..u64::MAX, Some(began + time)),
+        Span::Seeds(seeds) => (seeds, None),
     };
-    let next = AtomicU64::new(first);
+    let go_on = || until.is_none_or(|until| Instant::now() < until);
     let sum = Mutex::new(Soak::default());
-    let lanes = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..lanes {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= last || until.is_some_and(|until| Instant::now() >= until) {
-                        return;
-                    }
-                    let scenario = Scenario::random(seed);
-                    let Some(mut world) = scenario.world(seed, PolicyKind::Ketch) else { continue };
-                    let outcome = scenario.run(&mut world);
-                    if let Ok(mut sum) = sum.lock() {
-                        sum.add(seed, &outcome);
-                    }
-                }
-            });
+    each_seed(seeds, go_on, |seed| {
+        let scenario = Scenario::random(seed);
+        let Some(mut world) = scenario.world(seed, PolicyKind::Ketch) else { return };
+        let outcome = scenario.run(&mut world);
+        if let Ok(mut sum) = sum.lock() {
+            sum.add(seed, &outcome);
         }
     });
     let mut sum = sum.into_inner().unwrap_or_default();
