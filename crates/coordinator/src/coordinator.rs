@@ -182,7 +182,7 @@ impl Coordinator {
             // Nothing follows from it, and it comes more often than all others together.
             Input::RequestProgressed { request, bytes } => {
                 self.request_progressed(request, bytes);
-                if self.next.is_none_or(|(at, _)| at > self.now) {
+                if !self.is_due() {
                     return;
                 }
             }
@@ -191,10 +191,22 @@ impl Coordinator {
             Input::JobEnded { job, end } => self.job_ended(job, end),
             Input::DamageFound { shard } => self.damage_found(shard),
             Input::HostBusy(busy) => self.host_busy = busy,
-            Input::Asked { ask, peer, query } => self.asked(ask, peer, query),
-            Input::PartSent { ask, part } => self.part_sent(ask, part),
-            Input::PartNotCached { ask, part } => self.part_not_cached(ask, part),
-            Input::AskClosed { ask } => self.serving.close(ask),
+            Input::Asked { ask, peer, query } => {
+                self.asked(ask, peer, query);
+                return self.serving_turn();
+            }
+            Input::PartSent { ask, part } => {
+                self.part_sent(ask, part);
+                return self.serving_turn();
+            }
+            Input::PartNotCached { ask, part } => {
+                self.part_not_cached(ask, part);
+                return self.serving_turn();
+            }
+            Input::AskClosed { ask } => {
+                self.serving.close(ask);
+                return self.serving_turn();
+            }
         }
         self.turn();
     }
@@ -275,6 +287,21 @@ impl Coordinator {
         self.announce();
         self.serve();
         self.next = self.next_timer();
+    }
+
+    /// What follows from something that concerns nobody but those who are served: half of all inputs
+    /// while a state spreads.
+    fn serving_turn(&mut self) {
+        if self.is_due() {
+            return self.turn();
+        }
+        self.serve();
+        let send = self.next_send_timer().map(|at| (at, Timer::Send));
+        self.next = self.next.into_iter().chain(send).min();
+    }
+
+    fn is_due(&self) -> bool {
+        self.next.is_some_and(|(at, _)| at <= self.now)
     }
 
     fn status(&self, shard: &Shard) -> ShardStatus {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ketch_types::{Epoch, Height, ShardId};
+use ketch_types::{Epoch, Height, Instant, ShardId};
 
 use crate::command::{Query, Work};
 use crate::coordinator::Coordinator;
@@ -62,10 +62,9 @@ impl Coordinator {
 
     /// Caught up is: all blocks but at most the newest are applied, and the newest is really new.
     fn update_caught_up(&mut self, id: ShardId) {
-        let interval = self.block_interval();
+        let fresh = self.head_stale_at().is_some_and(|stale_at| self.now < stale_at);
         let Some(shard) = self.shards.get_mut(&id) else { return };
         let (Some(head), Some(applied)) = (self.chain.head, shard.applied) else { return };
-        let fresh = self.now - head.produced <= interval * HEAD_INTERVALS_MAX;
         let applied_all = applied.next() >= head.height;
         if !applied_all {
             shard.outlook.caught_up_before = None;
@@ -85,6 +84,12 @@ impl Coordinator {
                 shard.outlook.caught_up_before = since;
             }
         }
+    }
+
+    /// From when on the newest block that is known cannot be the newest.
+    pub(crate) fn head_stale_at(&self) -> Option<Instant> {
+        let fresh = self.block_interval() * HEAD_INTERVALS_MAX + Duration::from_nanos(1);
+        self.chain.head.map(|head| head.produced + fresh)
     }
 
     fn tell_caught_up(&mut self, id: ShardId, height: Height, deadline: Option<Height>) {

@@ -212,10 +212,17 @@ impl Coordinator {
         }
     }
 
+    /// When verdicts are wanted next: soon while anything may be late; where everything is caught up,
+    /// only when the head turns stale, since each new one is an input of its own.
     pub(crate) fn next_verdict(&self) -> Option<Instant> {
-        let waiting = self.shards.values().any(|shard| shard.deadline.is_some() && !shard.doomed);
+        let mut wanted =
+            self.shards.values().filter(|s| s.deadline.is_some() && !s.doomed).peekable();
+        wanted.peek()?;
         // What was asked for in the middle of a turn is made in the next one.
         let soon = self.now + Duration::from_millis(1);
-        waiting.then(|| self.verdicts_at.max(soon))
+        if wanted.all(Shard::is_at_ease) {
+            return self.head_stale_at().map(|at| at.max(soon));
+        }
+        Some(self.verdicts_at.max(soon))
     }
 }

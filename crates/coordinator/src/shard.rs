@@ -311,6 +311,12 @@ impl Shard {
     pub(crate) fn is_caught_up(&self) -> bool {
         self.phase == Phase::Following
     }
+
+    /// Whether only news can change what is expected of it, and not time alone.
+    pub(crate) fn is_at_ease(&self) -> bool {
+        let on_time = matches!(self.outlook.verdict, Some(Verdict::OnTime { .. }));
+        self.is_caught_up() && on_time && self.outlook.feedless_since.is_none()
+    }
 }
 
 #[cfg(test)]

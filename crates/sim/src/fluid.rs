@@ -7,7 +7,7 @@
 //!
 //! *Source:* Bertsekas and Gallager, "Data Networks", 1992, section 6.5.2 (max-min fairness).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ketch_types::Instant;
@@ -24,20 +24,31 @@ const UNLIMITED: u64 = u64::MAX;
 const NANOS: u128 = 1_000_000_000;
 
 /// Something on its way from one node to another.
-pub(crate) type FlowId = u64;
-
-/// One direction of one node's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct LinkId(usize);
+pub(crate) struct FlowId {
+    /// Rises with each, so that a place that is taken again is not taken for the old one.
+    number: u64,
+    place: usize,
+}
+
+/// One direction of one node's line, by its place.
+type LinkId = usize;
 
 /// All lines of a world, and all that is on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Fluid {
     links: Vec<Link>,
-    flows: BTreeMap<FlowId, Flow>,
+    flows: Vec<Option<Flow>>,
+    free: Vec<usize>,
     due: BTreeSet<(Instant, FlowId)>,
-    dirty: BTreeSet<LinkId>,
-    next: FlowId,
+    /// Links to be looked at, each once.
+    dirty: VecDeque<LinkId>,
+    /// Links that were looked at in this settling.
+    touched: Vec<LinkId>,
+    /// What the other ends of a link's flows allow; kept for its memory.
+    others: Vec<(LinkId, u64)>,
+    allowed: Vec<u64>,
+    next: u64,
 }
 
 #[derive(Debug)]
@@ -46,13 +57,19 @@ struct Link {
     capacity: u64,
     /// *Units:* bytes per second.
     level: u64,
-    flows: BTreeSet<FlowId>,
+    flows: Vec<usize>,
+    is_dirty: bool,
+    /// How often it was looked at in this settling.
+    visits: u32,
 }
 
 #[derive(Debug)]
 struct Flow {
-    up: LinkId,
-    down: LinkId,
+    id: FlowId,
+    /// The sender's way up, the receiver's way down.
+    links: [LinkId; 2],
+    /// Its places among the flows of these.
+    among: [usize; 2],
     /// *Units:* bytes.
     bytes: u64,
     /// What has not left yet, as of `since`. *Units:* a billionth of a byte.
@@ -68,63 +85,73 @@ impl Fluid {
     /// Adds a node's line. *Units:* bytes per second.
     pub(crate) fn add(&mut self, upload: u64, download: u64) {
         for capacity in [upload, download] {
-            let capacity = capacity.max(1);
-            self.links.push(Link { capacity, level: UNLIMITED, flows: BTreeSet::new() });
+            let (capacity, flows) = (capacity.max(1), Vec::new());
+            let link = Link { capacity, level: UNLIMITED, flows, is_dirty: false, visits: 0 };
+            self.links.push(link);
         }
     }
 
     /// Gives a node's line other speeds. *Units:* bytes per second.
     pub(crate) fn set(&mut self, node: NodeId, upload: u64, download: u64) {
         for (link, capacity) in [(up(node), upload), (down(node), download)] {
-            if let Some(of) = self.links.get_mut(link.0) {
+            if let Some(of) = self.links.get_mut(link) {
                 of.capacity = capacity.max(1);
-                self.dirty.insert(link);
             }
+            self.mark(link);
         }
     }
 
     /// Puts something on its way. *Units:* bytes.
     pub(crate) fn start(&mut self, now: Instant, from: NodeId, to: NodeId, bytes: u64) -> FlowId {
-        let id = self.next;
+        let place = self.free.pop().unwrap_or(self.flows.len());
+        let id = FlowId { number: self.next, place };
         self.next += 1;
-        let (up, down) = (up(from), down(to));
-        let left = u128::from(bytes) * NANOS;
-        let flow = Flow { up, down, bytes, left, since: now, rate: 0, is_held: false, ends: None };
-        self.flows.insert(id, flow);
-        for link in [up, down] {
-            if let Some(of) = self.links.get_mut(link.0) {
-                of.flows.insert(id);
-            }
-            self.dirty.insert(link);
+        let (links, left) = ([up(from), down(to)], u128::from(bytes) * NANOS);
+        let among = links.map(|link| {
+            let Some(of) = self.links.get_mut(link) else { return 0 };
+            of.flows.push(place);
+            of.flows.len() - 1
+        });
+        let (rate, is_held, ends) = (0, false, None);
+        let flow = Flow { id, links, among, bytes, left, since: now, rate, is_held, ends };
+        match self.flows.get_mut(place) {
+            Some(free) => *free = Some(flow),
+            None => self.flows.push(Some(flow)),
         }
+        links.into_iter().for_each(|link| self.mark(link));
         id
     }
 
     /// Takes something off its way.
     pub(crate) fn stop(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.remove(&id) else { return };
+        let of = self.flows.get_mut(id.place);
+        let Some(flow) = of.and_then(|flow| flow.take_if(|flow| flow.id == id)) else { return };
+        self.free.push(id.place);
         if let Some(ends) = flow.ends {
             self.due.remove(&(ends, id));
         }
-        for link in [flow.up, flow.down] {
-            if let Some(of) = self.links.get_mut(link.0) {
-                of.flows.remove(&id);
-            }
-            self.dirty.insert(link);
+        for (end, (link, at)) in flow.links.into_iter().zip(flow.among).enumerate() {
+            let Some(of) = self.links.get_mut(link) else { continue };
+            of.flows.swap_remove(at);
+            // The last has moved to where this one was.
+            let moved = of.flows.get(at).and_then(|place| self.flows.get_mut(*place)?.as_mut());
+            moved.and_then(|flow| flow.among.get_mut(end)).into_iter().for_each(|of| *of = at);
+            self.mark(link);
         }
     }
 
     /// Holds something up, or lets it go on.
     pub(crate) fn hold(&mut self, id: FlowId, is_held: bool) {
-        if let Some(flow) = self.flows.get_mut(&id).filter(|flow| flow.is_held != is_held) {
+        let flow = self.flows.get_mut(id.place).and_then(Option::as_mut);
+        if let Some(flow) = flow.filter(|flow| flow.id == id && flow.is_held != is_held) {
             flow.is_held = is_held;
-            self.dirty.extend([flow.up, flow.down]);
+            flow.links.into_iter().for_each(|link| self.mark(link));
         }
     }
 
     /// How much of something has left by now. *Units:* bytes.
     pub(crate) fn sent(&self, now: Instant, id: FlowId) -> u64 {
-        self.flows.get(&id).map_or(0, |flow| {
+        self.flow(id.place).filter(|flow| flow.id == id).map_or(0, |flow| {
             let left = flow.left_at(now).div_ceil(NANOS);
             flow.bytes.saturating_sub(u64::try_from(left).unwrap_or(u64::MAX))
         })
@@ -144,75 +171,94 @@ impl Fluid {
 
     /// Shares lines anew where anything has changed.
     pub(crate) fn settle(&mut self, now: Instant) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let mut touched: BTreeSet<LinkId> = self.dirty.clone();
-        let mut visits: BTreeMap<LinkId, u32> = BTreeMap::new();
-        while let Some(link) = self.dirty.pop_first() {
-            let often = visits.entry(link).or_default();
-            *often += 1;
-            if *often <= VISITS_MAX && self.fill(link) {
-                touched.insert(link);
+        while let Some(id) = self.dirty.pop_front() {
+            let Some(link) = self.links.get_mut(id) else { continue };
+            link.is_dirty = false;
+            if link.visits == 0 {
+                self.touched.push(id);
+            }
+            link.visits += 1;
+            if link.visits <= VISITS_MAX {
+                self.fill(id);
             }
         }
-        let links = touched.iter().filter_map(|link| self.links.get(link.0));
-        let flows: BTreeSet<FlowId> = links.flat_map(|link| link.flows.iter().copied()).collect();
-        flows.into_iter().for_each(|flow| self.run(now, flow));
+        while let Some(id) = self.touched.pop() {
+            let flows = self.links.get(id).map_or(0, |link| link.flows.len());
+            for at in 0..flows {
+                let flow = self.links.get(id).and_then(|link| link.flows.get(at)).copied();
+                flow.into_iter().for_each(|flow| self.run(now, flow));
+            }
+            self.links.get_mut(id).into_iter().for_each(|link| link.visits = 0);
+        }
     }
 
-    /// Finds a link's level anew, and marks those links that it matters to; whether it changed.
-    fn fill(&mut self, id: LinkId) -> bool {
-        let Some(link) = self.links.get(id.0) else { return false };
-        let others = link.flows.iter().filter_map(|flow| self.flows.get(flow));
-        let others: Vec<(LinkId, u64)> =
-            others.filter(|f| !f.is_held).map(|flow| self.across(flow, id)).collect();
-        let level = level(link.capacity, others.iter().map(|(_, allowed)| *allowed).collect());
-        let before = link.level;
-        if level.abs_diff(before) <= before / TOLERANCE
-            && (level == UNLIMITED) == (before == UNLIMITED)
-        {
-            return false;
-        }
-        for (other, allowed) in others {
-            // A link that allows a flow less than both does not notice.
-            if allowed >= level.min(before) {
-                self.dirty.insert(other);
+    /// Finds a link's level anew, and marks those links that it matters to.
+    fn fill(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        let mut others = std::mem::take(&mut self.others);
+        let flows = link.flows.iter().filter_map(|place| self.flow(*place));
+        others.clear();
+        others.extend(flows.filter(|flow| !flow.is_held).map(|flow| self.across(flow, id)));
+        self.allowed.clear();
+        self.allowed.extend(others.iter().map(|(_, allowed)| *allowed));
+        let (before, level) = (link.level, level(link.capacity, &mut self.allowed));
+        let is_same = level.abs_diff(before) <= before / TOLERANCE
+            && (level == UNLIMITED) == (before == UNLIMITED);
+        if !is_same {
+            for (other, allowed) in &others {
+                // A link that allows a flow less than both does not notice.
+                if *allowed >= level.min(before) {
+                    self.mark(*other);
+                }
             }
+            self.links.get_mut(id).into_iter().for_each(|link| link.level = level);
         }
-        self.links.get_mut(id.0).into_iter().for_each(|link| link.level = level);
-        true
+        self.others = others;
+    }
+
+    fn mark(&mut self, id: LinkId) {
+        let link = self.links.get_mut(id).filter(|link| !link.is_dirty);
+        if let Some(link) = link {
+            link.is_dirty = true;
+            self.dirty.push_back(id);
+        }
     }
 
     /// The link at a flow's other end, and what it allows the flow.
     fn across(&self, flow: &Flow, here: LinkId) -> (LinkId, u64) {
-        let other = if flow.up == here { flow.down } else { flow.up };
+        let [up, down] = flow.links;
+        let other = if up == here { down } else { up };
         (other, self.level(other))
     }
 
     fn level(&self, link: LinkId) -> u64 {
-        self.links.get(link.0).map_or(0, |link| link.level)
+        self.links.get(link).map_or(0, |link| link.level)
+    }
+
+    fn flow(&self, place: usize) -> Option<&Flow> {
+        self.flows.get(place)?.as_ref()
     }
 
     /// Has a flow run at the rate that its links allow now.
-    fn run(&mut self, now: Instant, id: FlowId) {
-        let Some(flow) = self.flows.get(&id) else { return };
-        let capacity = |link: LinkId| self.links.get(link.0).map_or(0, |link| link.capacity);
-        let allowed = self.level(flow.up).min(self.level(flow.down));
-        let allowed = allowed.min(capacity(flow.up)).min(capacity(flow.down));
+    fn run(&mut self, now: Instant, place: usize) {
+        let Some(flow) = self.flows.get_mut(place).and_then(Option::as_mut) else { return };
+        let allowed = |link: &LinkId| self.links.get(*link).map(|of| of.level.min(of.capacity));
+        let allowed = flow.links.iter().filter_map(allowed).min().unwrap_or(0);
         let rate = if flow.is_held { 0 } else { allowed.max(1) };
-        let Some(flow) = self.flows.get_mut(&id).filter(|flow| flow.rate != rate) else { return };
+        if flow.rate == rate {
+            return;
+        }
         flow.left = flow.left_at(now);
         (flow.since, flow.rate) = (now, rate);
         if let Some(ends) = flow.ends.take() {
-            self.due.remove(&(ends, id));
+            self.due.remove(&(ends, flow.id));
         }
         if let Some(nanos) =
             flow.left.div_ceil(u128::from(rate).max(1)).try_into().ok().filter(|_| rate > 0)
         {
             let ends = now + Duration::from_nanos(nanos);
             flow.ends = Some(ends);
-            self.due.insert((ends, id));
+            self.due.insert((ends, flow.id));
         }
     }
 }
@@ -224,22 +270,26 @@ impl Flow {
 }
 
 fn up(node: NodeId) -> LinkId {
-    LinkId(node * 2)
+    node * 2
 }
 
 fn down(node: NodeId) -> LinkId {
-    LinkId(node * 2 + 1)
+    node * 2 + 1
 }
 
 /// The highest level at which flows that are allowed so much elsewhere fit a link.
-fn level(capacity: u64, mut allowed: Vec<u64>) -> u64 {
-    allowed.sort_unstable();
+fn level(capacity: u64, allowed: &mut [u64]) -> u64 {
     let (mut left, mut flows) = (capacity, allowed.len() as u64);
+    // Mostly nobody is limited more elsewhere.
+    if allowed.iter().all(|allowed| *allowed > left / flows) {
+        return left.checked_div(flows).unwrap_or(UNLIMITED);
+    }
+    allowed.sort_unstable();
     for allowed in allowed {
-        if allowed > left / flows {
+        if *allowed > left / flows {
             return left / flows;
         }
-        left -= allowed;
+        left -= *allowed;
         flows -= 1;
     }
     UNLIMITED
@@ -299,7 +349,7 @@ mod tests {
             let links: Vec<u64> = nodes.iter().flat_map(|(up, down)| [*up, *down]).collect();
             let flows: Vec<_> = pairs.iter().map(|(a, b)| (a * 2, b * 2 + 1)).collect();
             for (id, expected) in ids.iter().zip(reference(&links, &flows)) {
-                let rate = fluid.flows[id].rate as f64;
+                let rate = fluid.flow(id.place).unwrap().rate as f64;
                 prop_assert!((rate - expected).abs() <= expected * 0.05 + 2.0, "{rate} {expected}");
             }
         }
