@@ -31,7 +31,7 @@ impl Coordinator {
         }
         if self.peers.get(peer).is_some_and(|state| !state.is_banned(now)) {
             let download = self.shards.get_mut(&holding.shard()).and_then(|s| s.download.as_mut());
-            download.into_iter().for_each(|download| download.told_more(peer));
+            download.into_iter().for_each(|download| download.holds_otherwise(peer));
             self.peers.hold(peer, holding);
         }
     }
@@ -246,6 +246,8 @@ impl Coordinator {
         left.into_iter().for_each(|kind| self.disappointed(peer, kind));
         self.close_requests_of(peer);
         self.peers.disconnect(peer, self.now, &self.config);
+        let downloads = self.shards.values_mut().filter_map(|shard| shard.download.as_mut());
+        downloads.for_each(|download| download.holds_otherwise(peer));
         self.serving.disconnect(peer);
     }
 

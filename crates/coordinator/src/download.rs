@@ -21,6 +21,9 @@ pub(crate) struct Download {
     /// everybody when more is missing.
     useless: BTreeSet<Peer>,
     windows: Vec<Window>,
+    /// Where takers take turns, what peers have that do not hold everything; none once that may have
+    /// changed.
+    shared: Option<PartSet>,
     /// Whether what is others' turn to fetch first is fetched too.
     waits_for_nobody: bool,
     /// Held, and in the cache for whoever asks.
@@ -57,7 +60,7 @@ impl Download {
         let windows = windows.map(|parts| Window { parts, opened: None }).collect();
         let (pending, failed_at) = (BTreeMap::new(), BTreeMap::new());
         let (cached, missing) = (PartSet::empty(sizes.count()), held.complement());
-        let (useless, waits_for_nobody) = (BTreeSet::new(), false);
+        let (useless, shared, waits_for_nobody) = (BTreeSet::new(), None, false);
         Self {
             sizes,
             held,
@@ -65,6 +68,7 @@ impl Download {
             missing,
             useless,
             windows,
+            shared,
             waits_for_nobody,
             cached,
             failed_at,
@@ -127,12 +131,36 @@ impl Download {
     }
 
     /// Whether there is a window to open for the sake of something that is `askable`.
-    pub(crate) fn has_window_for(&self, askable: &PartSet) -> bool {
-        let mut closed = self.windows.iter().filter(|window| window.opened.is_none());
-        closed.any(|window| {
-            let mut parts = window.parts.clone().map(PartIndex);
-            parts.any(|part| self.is_missing(part) && askable.contains(part))
+    pub(crate) fn has_window_for(&self, askable: &PartSet, turn: Turn) -> bool {
+        self.openable(turn).any(|(_, parts)| parts.iter().any(|part| askable.contains(*part)))
+    }
+
+    /// Windows that may be opened, and what is missing of them. What only holders of the whole state
+    /// have is left to those whose turn it is, until others' turns are not waited for any more.
+    fn openable(&self, turn: Turn) -> impl Iterator<Item = (usize, Vec<PartIndex>)> {
+        let closed = self.windows.iter().enumerate().filter(|(_, w)| w.opened.is_none());
+        let missing = closed.map(|(at, window)| (at, self.missing_in(&window.parts)));
+        missing.filter(move |(at, missing)| {
+            let shared = |part: &PartIndex| self.shared.as_ref().is_some_and(|s| s.contains(*part));
+            turn.is_own(*at) || self.waits_for_nobody || missing.iter().all(shared)
         })
+    }
+
+    /// What is missing and nobody has but those who hold everything, while there is any and takers take
+    /// turns.
+    pub(crate) fn rare(&self) -> Option<PartSet> {
+        let shared = self.shared.as_ref().filter(|_| !self.waits_for_nobody)?;
+        let mut rare = self.missing.clone();
+        rare.subtract(shared);
+        (!rare.is_empty()).then_some(rare)
+    }
+
+    pub(crate) fn is_shared_unknown(&self) -> bool {
+        self.shared.is_none()
+    }
+
+    pub(crate) fn note_shared(&mut self, shared: PartSet) {
+        self.shared = Some(shared);
     }
 
     /// Whether a peer that holds `held` holds nothing of what is missing.
@@ -147,9 +175,10 @@ impl Download {
         self.useless.extend(peers);
     }
 
-    /// Takes note that a peer may hold more than before.
-    pub(crate) fn told_more(&mut self, peer: Peer) {
+    /// Takes note that a peer may hold more than before, or be gone.
+    pub(crate) fn holds_otherwise(&mut self, peer: Peer) {
         self.useless.remove(&peer);
+        self.shared = None;
     }
 
     /// How many peers are asked for a part.
@@ -170,11 +199,10 @@ impl Download {
 
     /// Opens the window whose rarest part is rarest, of those of which something is `askable` now: a
     /// holder that does not answer must not keep others idle. `holders` counts the peers that hold a
-    /// part: all of them, and those that hold some parts only. What only holders of the whole state have
-    /// is left to those whose turn it is, until others' turns are not waited for any more.
+    /// part.
     pub(crate) fn open_window(
         &mut self,
-        holders: impl Fn(PartIndex) -> (u32, u32),
+        holders: impl Fn(PartIndex) -> u32,
         askable: &PartSet,
         turn: Turn,
         chance: &mut Chance,
@@ -182,16 +210,11 @@ impl Download {
     ) -> bool {
         let mut best: Vec<usize> = Vec::new();
         let mut rarest = u32::MAX;
-        for (at, window) in self.windows.iter().enumerate().filter(|(_, w)| w.opened.is_none()) {
-            let missing = self.missing_in(&window.parts);
+        for (at, missing) in self.openable(turn) {
             if !missing.iter().any(|part| askable.contains(*part)) {
                 continue;
             }
-            let is_own = turn.is_own(at) || self.waits_for_nobody;
-            if !is_own && missing.iter().all(|part| holders(*part).1 == 0) {
-                continue;
-            }
-            let counts = missing.into_iter().map(|part| holders(part).0).filter(|all| *all > 0);
+            let counts = missing.into_iter().map(&holders).filter(|all| *all > 0);
             let Some(rarity) = counts.min() else { continue };
             if rarity < rarest {
                 best.clear();
@@ -238,6 +261,7 @@ impl Download {
                 self.pending.remove(&part);
                 self.missing.insert(part);
                 self.useless.clear();
+                self.shared = None;
             }
         }
     }
@@ -364,10 +388,10 @@ mod tests {
         Download::new(sizes, held, window_bytes)
     }
 
-    /// Opens a window, if one can be; parts have so many holders, and so many of these hold not all.
+    /// Opens a window, if one can be; parts have so many holders.
     fn open(
         download: &mut Download,
-        holders: impl Fn(PartIndex) -> (u32, u32),
+        holders: impl Fn(PartIndex) -> u32,
         askable: &PartSet,
         turn: Turn,
     ) -> bool {
@@ -376,13 +400,13 @@ mod tests {
 
     fn open_all(download: &mut Download) {
         let all = PartSet::full(download.sizes.count());
-        while open(download, |_| (1, 0), &all, Turn::ALONE) {}
+        while open(download, |_| 1, &all, Turn::ALONE) {}
     }
 
     #[test]
     fn the_window_with_the_rarest_part_is_opened_first() {
         let mut download = download(30, 100);
-        let holders = |part: PartIndex| (if part.0 == 17 { 1 } else { 5 }, 0);
+        let holders = |part: PartIndex| if part.0 == 17 { 1 } else { 5 };
         assert!(open(&mut download, holders, &PartSet::full(30), Turn::ALONE));
         let open = download.missing_in_open_windows();
         assert_eq!(open, [(10..20).map(PartIndex).collect::<Vec<_>>()]);
@@ -393,28 +417,37 @@ mod tests {
         let mut download = download(20, 100);
         let mut askable = PartSet::empty(20);
         askable.insert(PartIndex(3));
-        assert!(open(&mut download, |_| (1, 0), &askable, Turn::ALONE));
-        assert!(!open(&mut download, |_| (1, 0), &askable, Turn::ALONE));
+        assert!(open(&mut download, |_| 1, &askable, Turn::ALONE));
+        assert!(!open(&mut download, |_| 1, &askable, Turn::ALONE));
     }
 
     #[test]
     fn what_only_whole_holders_have_is_left_to_whose_turn_it_is_until_nobody_is_waited_for() {
         let (mut download, all) = (download(40, 100), PartSet::full(40));
         let second = Turn::new(1, 4).unwrap();
-        assert!(open(&mut download, |_| (1, 0), &all, second));
+        assert!(open(&mut download, |_| 1, &all, second));
         let own = (10..20).map(PartIndex).collect::<Vec<_>>();
         assert_eq!(download.missing_in_open_windows(), [own]);
-        assert!(!open(&mut download, |_| (1, 0), &all, second));
-        // Another taker has something of the third window.
-        let shared = |part: PartIndex| if part.0 == 25 { (2, 1) } else { (1, 0) };
-        assert!(open(&mut download, shared, &all, second));
-        assert!(!open(&mut download, shared, &all, second));
+        assert!(!open(&mut download, |_| 1, &all, second));
+        // Another taker has all of the third window but one part, then that too.
+        let mut shared = PartSet::empty(40);
+        for part in 20..29 {
+            shared.insert(PartIndex(part));
+        }
+        download.note_shared(shared.clone());
+        assert!(!open(&mut download, |_| 1, &all, second));
+        assert_eq!(download.rare().map(|rare| rare.contains(PartIndex(25))), Some(false));
+        shared.insert(PartIndex(29));
+        download.note_shared(shared);
+        assert!(open(&mut download, |_| 1, &all, second));
+        assert!(!open(&mut download, |_| 1, &all, second));
         assert!(download.request(PartIndex(10), RequestId(1)));
         download.wait_for_nobody();
-        assert!(!open(&mut download, |_| (1, 0), &all, second), "something is under way");
+        assert!(!open(&mut download, |_| 1, &all, second), "something is under way");
         download.release(RequestId(1), [PartIndex(10)].into_iter());
         download.wait_for_nobody();
-        assert!(open(&mut download, |_| (1, 0), &all, second));
+        assert!(open(&mut download, |_| 1, &all, second));
+        assert_eq!(download.rare(), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which parts are asked of whom.
 
-use std::cell::LazyCell;
+use std::cell::{LazyCell, OnceCell};
 use std::time::Duration;
 
 use ketch_types::{Chance, PartIndex, PartSet, ShardId, mix};
@@ -16,13 +16,17 @@ use crate::peers::{Kind, PeerState, Standing};
 use crate::request::Subject;
 use crate::shard::{Phase, Shard};
 use crate::state_key::StateKey;
+use crate::turn::Turn;
 use crate::verdict::{Verdict, time_for};
 
 /// A peer that has room for more, and holds something that is missing.
 struct Able<'a> {
     peer: Peer,
     state: &'a PeerState,
+    /// What it may be asked for.
     held: &'a PartSet,
+    /// Whether it holds the whole state.
+    whole: bool,
     /// What is under way from it. *Units:* bytes.
     load_bytes: u64,
     /// *Units:* bytes.
@@ -44,6 +48,7 @@ impl Coordinator {
             if self.yields(id) {
                 continue;
             }
+            self.note_shared(id);
             while let Some(bytes) = self.fetch_some(id, memory) {
                 memory = memory.saturating_sub(bytes);
             }
@@ -70,7 +75,9 @@ impl Coordinator {
             self.chance.one_in(self.config.experiment_one_in).then(|| self.chance.draw());
         let shard = self.shards.get(&id).filter(|shard| shard.phase == Phase::Downloading)?;
         let (target, download) = (shard.target?, shard.download.as_ref()?);
-        let (able, useless) = self.able(&target.key, download);
+        let (turn, rare) = (shard.turn, OnceCell::new());
+        let rare = || rare.get_or_init(|| download.rare()).as_ref();
+        let (able, useless) = self.able(&target.key, download, rare);
         if able.is_empty() {
             self.shards.get_mut(&id)?.download.as_mut()?.note_useless(useless);
             return None;
@@ -94,29 +101,49 @@ impl Coordinator {
         }
         let mut askable = PartSet::empty(download.sizes().count());
         able.iter().for_each(|able| askable.union_with(able.held));
-        let opens = memory > 0 && download.has_window_for(&askable);
+        let opens = memory > 0 && download.has_window_for(&askable, turn);
         (opens && self.open_window(id, &target.key, &askable)).then_some(0)
     }
 
     fn open_window(&mut self, id: ShardId, key: &StateKey, askable: &PartSet) -> bool {
-        let Some(shard) = self.shards.get(&id) else { return false };
-        // As long as others take to tell of what they have.
-        let idle = self.now - shard.gained >= self.config.announce_interval;
-        let turn = shard.turn;
-        let count = askable.count();
-        let holders = Holders::count(&self.peers, key, count, self.now);
-        let download = self.shards.get_mut(&id).and_then(|shard| shard.download.as_mut());
-        let holders = |part| (holders.of(part), holders.partial_of(part));
+        let holders = Holders::count(&self.peers, key, askable.count(), self.now);
+        let Some(shard) = self.shards.get_mut(&id) else { return false };
+        let (turn, download) = (shard.turn, shard.download.as_mut());
+        let holders = |part| holders.of(part);
         download.is_some_and(|download| {
-            if idle {
-                download.wait_for_nobody();
-            }
             download.open_window(holders, askable, turn, &mut self.chance, self.now)
         })
     }
 
+    /// Notes what other takers have got, where takers take turns, or that nobody is waited for any more.
+    fn note_shared(&mut self, id: ShardId) {
+        let Some(shard) = self.shards.get_mut(&id).filter(|shard| shard.turn != Turn::ALONE) else {
+            return;
+        };
+        let Some((target, download)) = shard.target.zip(shard.download.as_mut()) else { return };
+        // As long as others take to tell of what they have.
+        if self.now - shard.gained >= self.config.announce_interval {
+            download.wait_for_nobody();
+        }
+        if !download.is_shared_unknown() {
+            return;
+        }
+        let count = download.sizes().count();
+        let mut shared = PartSet::empty(count);
+        let holders = self.peers.holders(&target.key, self.now);
+        let partial = holders.filter_map(|(_, peer)| peer.held(&target.key, count));
+        partial.filter(|held| !held.is_full()).for_each(|held| shared.union_with(held));
+        download.note_shared(shared);
+    }
+
     /// Who could be asked for something at this moment, and who has room for more but nothing to give.
-    fn able(&self, key: &StateKey, download: &Download) -> (Vec<Able<'_>>, Vec<Peer>) {
+    /// Of those who hold everything only what is `rare` is asked, if that is not everything.
+    fn able<'a>(
+        &'a self,
+        key: &StateKey,
+        download: &Download,
+        rare: impl Fn() -> Option<&'a PartSet>,
+    ) -> (Vec<Able<'a>>, Vec<Peer>) {
         let (mut able, mut useless) = (Vec::new(), Vec::new());
         if download.all_asked() {
             return (able, useless);
@@ -129,9 +156,11 @@ impl Coordinator {
             let Some(held) = held else { continue };
             if download.is_useless(peer, held) {
                 useless.push(peer);
-            } else {
-                able.push(Able { peer, state, held, load_bytes: load.1, spare });
+                continue;
             }
+            let whole = held.is_full();
+            let held = if whole { rare().unwrap_or(held) } else { held };
+            able.push(Able { peer, state, held, whole, load_bytes: load.1, spare });
         }
         (able, useless)
     }
@@ -183,7 +212,7 @@ impl Coordinator {
         missing: &[PartIndex],
     ) -> Vec<Candidate<'a>> {
         let unproven = LazyCell::new(|| self.unproven_rate());
-        let of = |&Able { peer, state, held, load_bytes, spare }: &Able<'a>| {
+        let of = |&Able { peer, state, held, whole, load_bytes, spare }: &Able<'a>| {
             let able =
                 |part: &&PartIndex| held.contains(**part) && !download.has_failed_at(**part, peer);
             let first = missing.iter().find(able)?;
@@ -192,7 +221,7 @@ impl Coordinator {
             let failures = state.failures(Kind::Parts);
             let done_in = time_for(bytes, rate).saturating_mul(failures.saturating_add(1));
             let affinity = rendezvous(state.affinity, *first);
-            let (standing, whole) = (state.standing(), held.is_full());
+            let standing = state.standing();
             Some(Candidate { peer, held, standing, whole, spare, done_in, affinity })
         };
         able.iter().filter_map(of).collect()

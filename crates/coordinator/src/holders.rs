@@ -26,11 +26,6 @@ impl Holders {
     }
 
     pub(crate) fn of(&self, part: PartIndex) -> u32 {
-        self.complete + self.partial_of(part)
-    }
-
-    /// The holders of a part that do not hold everything.
-    pub(crate) fn partial_of(&self, part: PartIndex) -> u32 {
-        self.partial.get(part.0 as usize).copied().unwrap_or(0)
+        self.complete + self.partial.get(part.0 as usize).copied().unwrap_or(0)
     }
 }
