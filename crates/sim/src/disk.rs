@@ -226,7 +226,9 @@ impl Disk {
     /// A new process finds only what is there.
     pub(crate) fn open(&mut self) {
         let pruned = std::mem::take(&mut self.pruned);
-        self.keep_starts(|epoch| !pruned.contains(epoch));
+        if !pruned.is_empty() {
+            self.keep_starts(|epoch| !pruned.contains(epoch));
+        }
     }
 
     fn keep_starts(&mut self, keep: impl Fn(&Epoch) -> bool) {
