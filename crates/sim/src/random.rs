@@ -21,6 +21,9 @@ const VALIDATORS: &str = "validators";
 const LIARS: &str = "liars";
 const BURST: &str = "burst";
 
+/// How long nothing goes wrong before a catchup must have ended, if two epochs are shorter.
+const QUIET: Duration = Duration::from_secs(20);
+
 /// Draws one thing after another.
 struct Dice(Chance);
 
@@ -47,9 +50,12 @@ impl Scenario {
         let mut dice = Dice(Chance::new(seed ^ 0x5eed_0f50));
         let shards = u32::try_from(dice.draw(2, 4)).unwrap_or(2);
         let changes = dice.draw(2, 4);
-        let chain = chain(&mut dice, shards, changes);
+        let mut chain = chain(&mut dice, shards, changes);
         let usual = machine(&mut dice);
         let epoch = chain.block_interval * u32::try_from(chain.epoch_length).unwrap_or(1);
+        // Two epochs, and where these are short, as many as slow lines need.
+        let quiet = u32::try_from(QUIET.as_millis() / epoch.as_millis().max(1)).unwrap_or(0).max(2);
+        chain.epochs = changes + u64::from(quiet);
         let group = |name: &str, nodes| Group { name: name.to_owned(), nodes, clean: None };
         let groups = vec![
             group(CORE, core(&mut dice, shards, &usual)),
@@ -74,7 +80,7 @@ impl Scenario {
                 until: Instant::ORIGIN + epoch * last_change,
             }),
             // Nothing is caught up with a chain that has ended.
-            end: Instant::ORIGIN + epoch * (last_change + 2),
+            end: Instant::ORIGIN + epoch * (last_change + quiet),
             chain,
             limits: vec![Limit::Unfinished(0)],
         }
