@@ -14,6 +14,8 @@ mod crashes;
 mod epochs;
 mod following;
 mod hostile;
+mod identities;
+mod losses;
 mod planted;
 mod rules;
 mod scenarios;

@@ -41,3 +41,27 @@ fn a_start_reached_a_moment_before_the_epoch_begins_is_announced_within_a_second
         }
     }
 }
+
+#[test]
+fn a_start_that_is_gone_when_the_store_is_opened_anew_is_withdrawn_and_the_others_told_again() {
+    let starts = |epochs: &[u64]| -> Vec<_> {
+        epochs.iter().map(|epoch| (Epoch(*epoch), sizes(S, *epoch, 5))).collect()
+    };
+    let mut script = Script::new(Config::default());
+    script.epoch(3, 100, &[S], &[S]);
+    script.epoch(4, 100, &[S], &[S]);
+    script.head(450);
+    script.open(Some(440), starts(&[3, 4]));
+    assert_eq!([announced(&script, 3), announced(&script, 4)], [(1, 0), (1, 0)]);
+    script.connect(1);
+    script.summarize(|_| feeds(1, 450));
+    script.give_outputs();
+    let fails = |work: &Work| matches!(work, Work::Replay { .. } | Work::Generate { .. });
+    let failed = JobEnd::Failed(OurFault::Stopped);
+    assert_eq!(script.finish(|work| fails(work).then(|| failed.clone())), 2);
+    assert_eq!(script.status().phase, Phase::Stopped);
+    script.wait(5_000);
+    script.open(Some(440), starts(&[4]));
+    script.wait(1_000);
+    assert_eq!([announced(&script, 3), announced(&script, 4)], [(1, 1), (2, 1)]);
+}

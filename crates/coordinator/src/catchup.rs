@@ -161,6 +161,12 @@ impl Coordinator {
         shard.job = None;
         (shard.applied, shard.outputs_after) = (head, outputs_after);
         let (wanted, distrusted) = (shard.deadline.is_some(), shard.distrust);
+        // The store may have lost what it held before it was opened anew.
+        let held = shard.starts.len();
+        shard.starts.retain(|epoch, _| starts.iter().any(|(of, _)| of == epoch));
+        if shard.starts.len() < held {
+            self.withdraw(id);
+        }
         for (epoch, sizes) in starts {
             self.hold_start(id, epoch, sizes);
         }

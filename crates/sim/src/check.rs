@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use ketch_coordinator::{Event, Phase, Verdict, Work};
+use ketch_coordinator::{Event, Peer, Phase, Verdict, Work};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::Holding;
 
 use crate::node::NodeId;
-use crate::take::Takes;
-use crate::world::{World, node_of};
+use crate::take::{Take, Takes};
+use crate::world::World;
 
 /// What must never happen, whatever is done to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,10 +134,10 @@ pub struct Ledger {
     pub replayed_by_catching_up: BTreeMap<(NodeId, ShardId), u64>,
     /// Shards that had to be taken.
     pub takes: Takes,
-    /// How often a node banned a peer.
-    pub bans: BTreeMap<(NodeId, NodeId), u32>,
+    /// How often a node banned a peer; who comes back under another identity is another peer.
+    pub bans: BTreeMap<(NodeId, Peer), u32>,
     pub(crate) forgets_events: bool,
-    pub(crate) banned: BTreeSet<(NodeId, NodeId)>,
+    pub(crate) banned: BTreeSet<(NodeId, Peer)>,
     /// What nodes called on time last: nobody speaks for a process that is gone or stands still.
     on_time: BTreeSet<(NodeId, ShardId)>,
     phases: BTreeMap<(NodeId, ShardId), Phase>,
@@ -146,6 +146,11 @@ pub struct Ledger {
 impl Ledger {
     pub(crate) fn breach(&mut self, breach: Breach) {
         self.breaches.push(breach);
+    }
+
+    /// Counts something that went wrong.
+    pub(crate) fn fired(&mut self, name: &'static str) {
+        *self.faults.entry(name).or_default() += 1;
     }
 
     /// Takes note of an event, and of a boundary that was missed without a warning.
@@ -174,7 +179,7 @@ impl Ledger {
                 self.breach(Breach::LateWithoutWarning(node, *shard, *epoch));
             }
             Event::Banned { peer, .. } => {
-                *self.bans.entry((node, node_of(*peer))).or_default() += 1;
+                *self.bans.entry((node, *peer)).or_default() += 1;
             }
             _ => {}
         }
@@ -300,7 +305,22 @@ impl World {
                 Phase::Following | Phase::Frozen => continue,
                 Phase::Stopped => "epoch-ends-while-stopped",
             };
-            *self.ledger.faults.entry(name).or_default() += 1;
+            self.ledger.fired(name);
+        }
+        self.note_late_takes();
+    }
+
+    /// Takes note of who, at the second end of an epoch, still takes a shard that it must have.
+    fn note_late_takes(&mut self) {
+        let epoch = self.chain.epoch_after(self.head);
+        let is_late = |((node, shard, due), take): &((NodeId, ShardId, Epoch), &Take)| {
+            let setup = self.nodes.get(*node).map(|node| &node.setup);
+            let wanted = |epoch| setup.is_some_and(|s| s.tracked_in(epoch).contains(shard));
+            let goes_on = wanted(epoch) || wanted(epoch.next());
+            due.next() == epoch && take.caught_up.is_none() && goes_on
+        };
+        for _ in 0..self.ledger.takes.newest().filter(is_late).count() {
+            self.ledger.fired("two-epochs-end-before-a-catchup");
         }
     }
 

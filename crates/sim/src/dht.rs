@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ketch_coordinator::Peer;
 use ketch_types::{Chance, Epoch, ShardId};
-
-use crate::node::NodeId;
 
 /// How look-ups fare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +26,17 @@ impl Default for DhtModel {
 /// All provider records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dht {
-    records: BTreeMap<(ShardId, Epoch), BTreeSet<NodeId>>,
+    /// Of whom, too, who has gone and come back as somebody else.
+    records: BTreeMap<(ShardId, Epoch), BTreeSet<Peer>>,
 }
 
 impl Dht {
-    pub(crate) fn provide(&mut self, shard: ShardId, epoch: Epoch, node: NodeId) {
-        self.records.entry((shard, epoch)).or_default().insert(node);
+    pub(crate) fn provide(&mut self, shard: ShardId, epoch: Epoch, peer: Peer) {
+        self.records.entry((shard, epoch)).or_default().insert(peer);
     }
 
-    pub(crate) fn stop_providing(&mut self, shard: ShardId, epoch: Epoch, node: NodeId) {
-        self.records.entry((shard, epoch)).or_default().remove(&node);
+    pub(crate) fn stop_providing(&mut self, shard: ShardId, epoch: Epoch, peer: Peer) {
+        self.records.entry((shard, epoch)).or_default().remove(&peer);
     }
 
     /// Whom one look-up finds.
@@ -45,12 +45,12 @@ impl Dht {
         (shard, epoch): (ShardId, Epoch),
         model: DhtModel,
         chance: &mut Chance,
-    ) -> Vec<NodeId> {
+    ) -> Vec<Peer> {
         let Some(records) = self.records.get(&(shard, epoch)) else { return vec![] };
         if chance.draw() % 1_000 < model.failures_per_mille {
             return vec![];
         }
-        let mut found: Vec<NodeId> = records.iter().copied().collect();
+        let mut found: Vec<Peer> = records.iter().copied().collect();
         while found.len() > model.found_max {
             found.swap_remove(chance.below(found.len()));
         }

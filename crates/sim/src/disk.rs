@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ketch_trie::equal_parts;
@@ -15,6 +15,8 @@ pub(crate) struct Disk {
     /// Present exactly if what is stored is a whole state.
     pub(crate) head: Option<Height>,
     pub(crate) starts: BTreeMap<Epoch, Arc<Start>>,
+    /// Of these, those of which nothing is there any more.
+    pruned: BTreeSet<Epoch>,
     pub(crate) outputs_after: Option<Height>,
     pub(crate) outputs: BTreeMap<Height, Chunk>,
     /// Whether something has changed by itself: whoever reads it finds it.
@@ -73,6 +75,7 @@ impl Disk {
 
     fn hold(&mut self, epoch: Epoch, start: &Arc<Start>) {
         self.durable.insert(start.root(), PartSet::full(start.sizes.count()));
+        self.pruned.remove(&epoch);
         self.starts.insert(epoch, Arc::clone(start));
     }
 
@@ -84,6 +87,7 @@ impl Disk {
         self.outputs_after = None;
         self.outputs.clear();
         self.starts.clear();
+        self.pruned.clear();
         self.durable.clear();
         self.durable.insert(target.root(), held.clone());
         held
@@ -200,14 +204,44 @@ impl Disk {
     }
 
     pub(crate) fn drop_before(&mut self, before: Epoch) {
-        self.starts.retain(|epoch, _| *epoch >= before);
+        self.keep_starts(|epoch| *epoch >= before);
+    }
+
+    /// Loses the newest start that has parts, though its process thinks that it is there.
+    pub(crate) fn prune(&mut self) -> Option<(Epoch, StateRoot)> {
+        let there = |epoch: &Epoch| !self.pruned.contains(epoch);
+        let mut newest = self.starts.iter().rev().filter(|(epoch, _)| there(epoch));
+        let (epoch, start) = newest.next().filter(|(_, start)| start.sizes.count() > 0)?;
+        let (epoch, root) = (*epoch, start.root());
+        self.pruned.insert(epoch);
+        Some((epoch, root))
+    }
+
+    /// Whether a start is gone that its process thinks is there.
+    pub(crate) fn is_pruned(&self, root: StateRoot) -> bool {
+        let mut pruned = self.pruned.iter().filter_map(|epoch| self.starts.get(epoch));
+        pruned.any(|start| start.root() == root) && self.start_of(root).is_none()
+    }
+
+    /// A new process finds only what is there.
+    pub(crate) fn open(&mut self) {
+        let pruned = std::mem::take(&mut self.pruned);
+        if !pruned.is_empty() {
+            self.keep_starts(|epoch| !pruned.contains(epoch));
+        }
+    }
+
+    fn keep_starts(&mut self, keep: impl Fn(&Epoch) -> bool) {
+        self.starts.retain(|epoch, _| keep(epoch));
+        self.pruned.retain(&keep);
         let roots: Vec<_> = self.starts.values().map(|start| start.root()).collect();
         self.durable.retain(|root, held| roots.contains(root) || !held.is_full());
     }
 
     /// The start of an epoch that is held whole.
     pub(crate) fn start_of(&self, root: StateRoot) -> Option<&Arc<Start>> {
-        self.starts.values().find(|start| start.root() == root)
+        let there = self.starts.iter().filter(|(epoch, _)| !self.pruned.contains(epoch));
+        there.map(|(_, start)| start).find(|start| start.root() == root)
     }
 
     /// A part of a state, from what is there, which may be only some of it.

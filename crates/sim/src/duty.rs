@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ketch_coordinator::{Event, Input, JobEnd, OurFault, Phase, Query, Work};
+use ketch_coordinator::{Event, Input, JobEnd, OurFault, Peer, Phase, Query, Work};
 use ketch_types::{Epoch, Height, Instant, ShardId, StateRoot};
 use ketch_wire::Holding;
 
 use crate::check::Breach;
+use crate::identity::node_of;
 use crate::node::{NodeId, Outgoing};
-use crate::world::{World, node_of};
+use crate::world::World;
 
 /// What one process has been told and has told, for the checkers.
 #[derive(Default)]
 pub(crate) struct Duties {
     /// When it was first told anything.
     since: Option<Instant>,
-    connected: BTreeSet<NodeId>,
+    connected: BTreeSet<Peer>,
     suspects_itself: bool,
     /// The states of which it said last that it holds something.
     announced: BTreeMap<(ShardId, StateRoot), Epoch>,
@@ -30,10 +31,10 @@ impl Duties {
         self.since.get_or_insert(now);
         match input {
             Input::PeerConnected { peer, .. } => {
-                self.connected.insert(node_of(*peer));
+                self.connected.insert(*peer);
             }
             Input::PeerDisconnected { peer } => {
-                self.connected.remove(&node_of(*peer));
+                self.connected.remove(peer);
             }
             // What is older than the epoch before, everybody forgets by himself.
             Input::EpochStarted(start) => {
@@ -64,6 +65,11 @@ impl Duties {
         }
     }
 
+    /// Takes note that a start is gone, of which it is not told.
+    pub(crate) fn lost(&mut self, shard: ShardId, epoch: Epoch) {
+        self.held_since.remove(&(shard, epoch));
+    }
+
     pub(crate) fn announces(&mut self, holding: &Holding) {
         let place = (holding.shard(), holding.root());
         if holding.is_withdrawal() {
@@ -89,7 +95,7 @@ impl World {
         let peer = outgoing.peer;
         let mut breaches = Vec::new();
         if node.setup.defences.ends && !node.memory.duties.connected.contains(&peer) {
-            breaches.push(Breach::AskedOfAbsent(id, peer));
+            breaches.push(Breach::AskedOfAbsent(id, node_of(peer)));
         }
         if let Query::Parts { shard, root, wanted } = &outgoing.query {
             let durable = node.disks.get(shard).and_then(|disk| disk.durable.get(root));
@@ -155,7 +161,7 @@ impl World {
     /// Checks that what an operator is told of a peer was done.
     pub(crate) fn check_duties(&mut self, id: NodeId, event: &Event) {
         match event {
-            Event::Banned { peer, .. } if !self.ledger.banned.contains(&(id, node_of(*peer))) => {
+            Event::Banned { peer, .. } if !self.ledger.banned.contains(&(id, *peer)) => {
                 self.ledger.breach(Breach::BannedInName(id, node_of(*peer)));
             }
             Event::SuspectingOurselves { .. } => {
@@ -167,14 +173,14 @@ impl World {
     }
 
     /// Checks that a proven liar was banned, by whoever has no reason to doubt itself.
-    pub(crate) fn check_blame(&mut self, id: NodeId, peer: NodeId) {
+    pub(crate) fn check_blame(&mut self, id: NodeId, peer: Peer) {
         let Some(node) = self.nodes.get(id) else { return };
         let doubts = node.memory.duties.suspects_itself;
         if node.setup.policy == crate::policy::PolicyKind::Ketch
             && !doubts
             && !self.ledger.banned.contains(&(id, peer))
         {
-            self.ledger.breach(Breach::Unpunished(id, peer));
+            self.ledger.breach(Breach::Unpunished(id, node_of(peer)));
         }
     }
 

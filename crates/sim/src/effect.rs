@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ketch_coordinator::{
-    Ask, Command, Failure, Input, JobEnd, JobId, OurFault, Query, RequestEnd, RequestId, Work,
+    Ask, Command, Failure, Input, JobEnd, JobId, OurFault, Peer, Query, RequestEnd, RequestId, Work,
 };
 use ketch_types::{Height, PartIndex, PartSet, ShardId, StateRoot};
 
 use crate::check::Breach;
 use crate::content::{Parcel, Start};
+use crate::identity::node_of;
 use crate::message::{Answer, Message};
 use crate::node::{Incoming, NodeId, Outgoing};
 use crate::planted::Planted;
-use crate::world::{Happening, World, handle, node_of};
+use crate::world::{Happening, World};
 
 impl World {
     pub(crate) fn obey(&mut self, id: NodeId, command: Command) {
         match command {
             Command::Request { request, peer, query } => {
-                self.open_request(id, request, node_of(peer), query);
+                self.open_request(id, request, peer, query);
             }
             Command::Cancel { request } => self.cancel_request(id, request),
             Command::Run { job, work } => self.begin_work(id, job, work),
@@ -29,7 +30,7 @@ impl World {
                     node.memory.outputs.remove(&shard);
                 }
             }
-            Command::Ban { peer, .. } => self.ban(id, node_of(peer)),
+            Command::Ban { peer, .. } => self.ban(id, peer),
             Command::Announce(holding) => self.announce(id, holding),
             Command::Provide { shard, epoch } => self.provide(id, shard, epoch, true),
             Command::StopProviding { shard, epoch } => self.provide(id, shard, epoch, false),
@@ -53,18 +54,19 @@ impl World {
     fn provide(&mut self, id: NodeId, shard: ShardId, epoch: ketch_types::Epoch, does: bool) {
         let node = self.nodes.get_mut(id).into_iter();
         node.for_each(|node| node.memory.duties.provides(shard, epoch, does));
+        let peer = self.peer_of(id);
         if does {
-            self.dht.provide(shard, epoch, id);
+            self.dht.provide(shard, epoch, peer);
         } else {
-            self.dht.stop_providing(shard, epoch, id);
+            self.dht.stop_providing(shard, epoch, peer);
         }
     }
 
-    fn open_request(&mut self, id: NodeId, request: RequestId, peer: NodeId, query: Query) {
+    fn open_request(&mut self, id: NodeId, request: RequestId, peer: Peer, query: Query) {
         if self.ledger.banned.contains(&(id, peer)) {
-            self.ledger.breach(Breach::AskedOfBanned(id, peer));
+            self.ledger.breach(Breach::AskedOfBanned(id, node_of(peer)));
         }
-        *self.ledger.asked.entry((id, peer)).or_default() += 1;
+        *self.ledger.asked.entry((id, node_of(peer))).or_default() += 1;
         let awaited = match &query {
             Query::Parts { wanted, .. } => Some(wanted.clone()),
             _ => None,
@@ -82,7 +84,10 @@ impl World {
                 self.ledger.breach(Breach::AskedTooOften(id, *shard, part));
             }
         }
-        self.send(id, peer, Message::Ask { request, query });
+        // Who has gone away cannot be asked, also if the same node is back as somebody else.
+        if self.is_current(peer) {
+            self.send(id, node_of(peer), Message::Ask { request, query });
+        }
     }
 
     fn lose_request(&mut self, id: NodeId, request: RequestId) {
@@ -97,19 +102,21 @@ impl World {
         if let Some(outgoing) = node.memory.requests.remove(&request) {
             let end = RequestEnd::Failed(Failure::Cancelled);
             self.tell(id, Input::RequestEnded { request, end });
-            self.send(id, outgoing.peer, Message::Cancel { request });
+            self.send(id, node_of(outgoing.peer), Message::Cancel { request });
         }
     }
 
-    fn ban(&mut self, id: NodeId, peer: NodeId) {
-        if self.nodes.get(peer).is_some_and(|node| !node.setup.lies()) {
-            self.ledger.breach(Breach::BannedHonest(id, peer));
+    fn ban(&mut self, id: NodeId, peer: Peer) {
+        if self.nodes.get(node_of(peer)).is_some_and(|node| !node.setup.lies()) {
+            self.ledger.breach(Breach::BannedHonest(id, node_of(peer)));
         }
         self.ledger.banned.insert((id, peer));
         if let Some(node) = self.nodes.get_mut(id) {
             node.memory.requests.retain(|_, outgoing| outgoing.peer != peer);
         }
-        self.unlink(id, peer);
+        if self.is_current(peer) {
+            self.unlink(id, node_of(peer));
+        }
     }
 
     /// Sends what takes no room on the line.
@@ -274,9 +281,14 @@ impl World {
                 let Some(node) = self.nodes.get_mut(id) else { return JobEnd::Searched };
                 node.memory.searches += 1;
                 if !node.has(Planted::SearchesOnce) || node.memory.searches == 1 {
+                    let found = found.into_iter().filter(|peer| self.is_current(*peer));
+                    let found: Vec<_> = found.map(node_of).collect();
                     found.into_iter().for_each(|peer| self.link(id, peer));
                 }
                 JobEnd::Searched
+            }
+            Work::Generate { shard, root, .. } if self.is_pruned(id, *shard, *root) => {
+                JobEnd::Failed(OurFault::Stopped)
             }
             Work::Generate { shard, root, parts, .. } => {
                 let mut made = PartSet::empty(parts.count());
@@ -334,7 +346,7 @@ impl World {
     ) {
         let Some(query) = self.peer_query(query) else { return };
         if let Some(ask) = self.incoming(id, peer, request) {
-            self.tell_now(id, Input::Asked { ask, peer: handle(peer), query });
+            self.tell_now(id, Input::Asked { ask, peer: self.peer_of(peer), query });
         }
     }
 }

@@ -77,11 +77,18 @@ pub enum FaultKind {
     ClockJump,
     /// A node's own work becomes slow.
     HostBusy,
+    /// A disk says that it has synced what it has not; then the power fails, and the newest writes are as
+    /// if they had never been.
+    LostWrites,
+    /// A node is gone for a while, and comes back under another identity.
+    NewIdentity,
+    /// The newest starts of epochs that a node holds are gone.
+    Prune,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 24] = [
+    pub const ALL: [FaultKind; 27] = [
         FaultKind::Delay,
         FaultKind::Jitter,
         FaultKind::Reorder,
@@ -106,6 +113,9 @@ impl FaultKind {
         FaultKind::Pause,
         FaultKind::ClockJump,
         FaultKind::HostBusy,
+        FaultKind::LostWrites,
+        FaultKind::NewIdentity,
+        FaultKind::Prune,
     ];
 
     /// Its name in scenarios and tables.
@@ -135,7 +145,15 @@ impl FaultKind {
             FaultKind::Pause => "pause",
             FaultKind::ClockJump => "clock-jump",
             FaultKind::HostBusy => "host-busy",
+            FaultKind::LostWrites => "lost-writes",
+            FaultKind::NewIdentity => "new-identity",
+            FaultKind::Prune => "prune",
         }
+    }
+
+    /// Whether it is counted when it strikes, and not when it begins: there may be nothing to strike.
+    fn strikes_later(self) -> bool {
+        matches!(self, FaultKind::LostWrites | FaultKind::NewIdentity | FaultKind::Prune)
     }
 
     /// The kind of a name.
@@ -172,8 +190,10 @@ impl World {
 
     pub(crate) fn turn(&mut self, turn: FaultTurn) {
         let FaultTurn { fault, begins } = turn;
+        if begins && !fault.kind.strikes_later() {
+            self.ledger.fired(fault.kind.name());
+        }
         if begins {
-            *self.ledger.faults.entry(fault.kind.name()).or_default() += 1;
             self.trace.tell(self.now, fault.node, |line| write!(line, "{fault:?}"));
         }
         if matches!(fault.kind, FaultKind::Pause | FaultKind::ClockJump) {
@@ -202,6 +222,10 @@ impl World {
                 shard.into_iter().for_each(|shard| self.damage(fault.node, *shard));
             }
             FaultKind::HostBusy => self.tell(fault.node, Input::HostBusy(begins)),
+            FaultKind::LostWrites if begins => self.hold_writes_back(fault.node),
+            FaultKind::LostWrites => self.lose_writes(fault.node),
+            FaultKind::NewIdentity => self.turn_identity(fault.node, begins),
+            FaultKind::Prune if begins => self.prune(fault.node),
             _ => self.turn_machine(fault, begins),
         }
     }
@@ -242,6 +266,9 @@ impl World {
         }
         self.hold_flights();
         self.unclog();
+        if !begins {
+            self.dial_contacts(fault.node);
+        }
     }
 
     /// What waited goes on, where the way is open again.
@@ -296,6 +323,18 @@ impl World {
         self.after(DOWN, Happening::Start(id));
     }
 
+    /// Somebody who has come leaves, and comes back as somebody else.
+    fn turn_identity(&mut self, id: NodeId, leaves: bool) {
+        if self.nodes.get(id).is_none_or(|node| self.now < node.setup.joins) {
+            return;
+        }
+        self.crash_now(id);
+        if !leaves {
+            self.rename(id);
+            self.start(id);
+        }
+    }
+
     fn reset(&mut self, id: NodeId) {
         let peers = self.peers_of(id);
         if let Some(peer) = peers.get(self.chance.below(peers.len().max(1))).copied() {
@@ -308,9 +347,9 @@ impl World {
     fn replay_announcements(&mut self, id: NodeId) {
         let told: BTreeMap<_, _> =
             self.nodes.get(id).map(|n| n.last_holding.clone()).unwrap_or_default();
-        for holding in told.into_values() {
+        for (author, holding) in told.into_values() {
             // Signed once, with the number that it had then: never a newer one than was told.
-            self.spread(id, 1, &holding);
+            self.spread(author, 1, &holding);
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use ketch_coordinator::Input;
+use ketch_coordinator::{Input, Peer};
 use ketch_types::{Epoch, Instant, ShardId};
 use ketch_wire::Holding;
 
+use crate::identity::node_of;
 use crate::message::Message;
 use crate::node::NodeId;
-use crate::world::{Happening, World, handle};
+use crate::world::{Happening, World};
 
 /// How gossip travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,40 +48,43 @@ impl World {
     pub(crate) fn announce(&mut self, id: NodeId, holding: Holding) {
         self.check_holding(id, &holding);
         self.check_announced(id, &holding);
+        let author = self.peer_of(id);
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.announced += 1;
         let sequence = node.announced;
-        let told = node.last_holding.insert(holding.shard(), holding.clone());
+        let told = node.last_holding.insert(holding.shard(), (author, holding.clone()));
         // What is stale is true of some earlier moment.
         let is_stale = self.chance.draw() % 1_000 < self.gossip.stale_per_mille;
-        let holding = told.filter(|_| is_stale).unwrap_or(holding);
-        self.spread(id, sequence, &holding);
+        let holding = told.filter(|_| is_stale).map_or(holding, |(_, told)| told);
+        self.spread(author, sequence, &holding);
     }
 
     /// Has everybody who is concerned hear an announcement.
-    pub(crate) fn spread(&mut self, author: NodeId, sequence: u64, holding: &Holding) {
+    pub(crate) fn spread(&mut self, author: Peer, sequence: u64, holding: &Holding) {
+        let from = node_of(author);
         let receivers = self.subscribers.get(&holding.shard()).cloned().unwrap_or_default();
         let hops = hops(receivers.len() as u64, self.gossip.degree);
-        for to in receivers.into_iter().filter(|to| *to != author) {
+        for to in receivers.into_iter().filter(|to| *to != from) {
             let sky = self.weather.sky(to);
             let lost = self.chance.draw() % 1_000 < self.gossip.loss_per_mille;
-            if lost || self.weather.is_blocked(author, to) {
+            if lost || self.weather.is_blocked(from, to) {
                 continue;
             }
             for _ in 0..=u32::from(sky.doubles) {
                 let hops = 1 + u32::try_from(self.chance.draw() % hops).unwrap_or(0);
-                let delay = self.delay(author, to) + self.gossip.hop * hops;
+                let delay = self.delay(from, to) + self.gossip.hop * hops;
                 let message = Message::Announce { author, sequence, holding: holding.clone() };
-                self.post(self.now + delay, author, to, message);
+                self.post(self.now + delay, from, to, message);
             }
         }
     }
 
     /// What a driver makes of an announcement: news of somebody it is connected to is told, and who
     /// announces what is being fetched is dialed.
-    pub(crate) fn hear(&mut self, to: NodeId, author: NodeId, sequence: u64, holding: Holding) {
+    pub(crate) fn hear(&mut self, to: NodeId, author: Peer, sequence: u64, holding: Holding) {
         let shard = holding.shard();
-        let is_linked = self.linked(author, to);
+        let is_there = self.is_current(author);
+        let is_linked = is_there && self.linked(node_of(author), to);
         let Some(node) = self.nodes.get_mut(to) else { return };
         let heard = node.memory.heard.entry((author, shard)).or_default();
         if *heard >= sequence {
@@ -88,10 +92,10 @@ impl World {
         }
         *heard = sequence;
         if is_linked {
-            return self.tell_now(to, Input::HoldingAnnounced { peer: handle(author), holding });
+            return self.tell_now(to, Input::HoldingAnnounced { peer: author, holding });
         }
-        if self.is_fetching(to, shard) && !holding.is_withdrawal() {
-            self.dial(to, author);
+        if is_there && self.is_fetching(to, shard) && !holding.is_withdrawal() {
+            self.dial(to, node_of(author));
         }
     }
 

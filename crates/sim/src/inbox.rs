@@ -71,7 +71,7 @@ impl World {
             Conduct::Honest | Conduct::Sequencer | Conduct::Absent => None,
         });
         if let Some(lie) = lie {
-            *self.ledger.faults.entry(lie.name()).or_default() += 1;
+            self.ledger.fired(lie.name());
         }
         let patience = self
             .nodes
@@ -85,9 +85,10 @@ impl World {
         };
         let delay = self.nodes.get(liar).map_or_else(Default::default, |n| n.setup.speed.delay);
         let last = answers.last().map_or(delay, |(after, _)| *after + delay);
+        let era = self.era(liar, to);
         for (after, answer) in answers {
             let to = Incoming { peer: to, request };
-            self.after(after, Happening::Say { from: liar, to, answer });
+            self.after(after, Happening::Say { from: liar, to, era, answer });
         }
         if hangup {
             self.after(last + delay, Happening::Hangup(liar, to));
@@ -107,7 +108,7 @@ impl World {
             let claims = Liar { lie: Some(lie), chain, head, chance, patience }.claim(&shards);
             for holding in claims.holdings() {
                 let sequence = self.head.0 + 1;
-                let (author, holding) = (liar, holding.clone());
+                let (author, holding) = (self.peer_of(liar), holding.clone());
                 let message = Message::Announce { author, sequence, holding };
                 self.post(self.now + delay, liar, to, message);
             }
@@ -126,8 +127,9 @@ impl World {
     }
 
     fn answered(&mut self, id: NodeId, from: NodeId, request: RequestId, answer: Answer) {
+        let peer = self.peer_of(from);
         let Some(node) = self.nodes.get(id) else { return };
-        let Some(outgoing) = node.memory.requests.get(&request).filter(|o| o.peer == from) else {
+        let Some(outgoing) = node.memory.requests.get(&request).filter(|o| o.peer == peer) else {
             return;
         };
         if matches!(answer, Answer::End { .. }) && !node.setup.defences.ends {
@@ -267,10 +269,12 @@ impl World {
     pub(crate) fn work_on_disk(&mut self, id: NodeId, job: JobId, work: &Work) -> JobEnd {
         let stopped = JobEnd::Failed(OurFault::Stopped);
         let Some(node) = self.nodes.get_mut(id) else { return stopped };
+        node.note_write(work);
         match work {
             Work::Open { shard } => {
                 node.memory.rot_told.remove(shard);
                 let disk = node.disks.entry(*shard).or_default();
+                disk.open();
                 let starts = disk.starts.iter().map(|(epoch, start)| (*epoch, start.sizes.clone()));
                 let (head, outputs_after) = (disk.head, disk.outputs_after);
                 JobEnd::Opened { head, outputs_after, starts: starts.collect() }

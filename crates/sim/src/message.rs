@@ -1,9 +1,8 @@
-use ketch_coordinator::{Query, RequestId};
+use ketch_coordinator::{Peer, Query, RequestId};
 use ketch_types::{Height, PartIndex, PartSet};
 use ketch_wire::{Holding, Refusal, Summary};
 
 use crate::content::{Chunk, Outline, Parcel};
-use crate::node::NodeId;
 
 /// What one node sends to another.
 #[derive(Clone, Debug)]
@@ -15,7 +14,7 @@ pub(crate) enum Message {
     /// Answers; the request is the receiver's.
     Answer { request: RequestId, answer: Answer },
     /// Gossip, signed by its author, which need not be who hands it on.
-    Announce { author: NodeId, sequence: u64, holding: Holding },
+    Announce { author: Peer, sequence: u64, holding: Holding },
 }
 
 /// Some of an answer.

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ketch_coordinator::{Ask, Config, JobId, Query, RequestId, Work};
+use ketch_coordinator::{Ask, Config, JobId, Peer, Query, RequestId, Work};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::Holding;
 
@@ -9,6 +9,7 @@ use crate::chain::Chain;
 use crate::content::{Arrived, Chunk, Parcel, Start};
 use crate::disk::Disk;
 use crate::duty::Duties;
+use crate::forget::Unsynced;
 use crate::lie::Conduct;
 use crate::nearcore;
 use crate::planted::{Planted, Saboteur};
@@ -143,6 +144,8 @@ pub(crate) struct Node {
     /// Rises with every crash, so that what was under way for the dead one is not taken for the new
     /// one's.
     pub(crate) generation: u32,
+    /// How many identities it has had before the one that it has.
+    pub(crate) identity: u32,
     /// None while it is down, and for those who lie.
     pub(crate) policy: Option<Policy>,
     pub(crate) disks: BTreeMap<ShardId, Disk>,
@@ -150,6 +153,8 @@ pub(crate) struct Node {
     pub(crate) cache: BTreeMap<u64, Parcel>,
     pub(crate) memory: Memory,
     pub(crate) trouble: Trouble,
+    /// What its disk holds back, if it lies about its syncs.
+    pub(crate) unsynced: Option<Unsynced>,
     /// A bug that it has, to see that it is noticed.
     pub(crate) planted: Option<Planted>,
     pub(crate) apply_free_at: Instant,
@@ -157,7 +162,8 @@ pub(crate) struct Node {
     pub(crate) is_up: bool,
     /// Announcements that it has ever made; a real node takes the time for it.
     pub(crate) announced: u64,
-    pub(crate) last_holding: BTreeMap<ShardId, Holding>,
+    /// What it announced last, and as whom.
+    pub(crate) last_holding: BTreeMap<ShardId, (Peer, Holding)>,
 }
 
 /// What a crash forgets.
@@ -177,12 +183,12 @@ pub(crate) struct Memory {
     /// Shards of which it has been told that they are damaged.
     pub(crate) rot_told: BTreeSet<ShardId>,
     /// The newest announcement of each author and shard.
-    pub(crate) heard: BTreeMap<(NodeId, ShardId), u64>,
+    pub(crate) heard: BTreeMap<(Peer, ShardId), u64>,
 }
 
 /// A request of this node.
 pub(crate) struct Outgoing {
-    pub(crate) peer: NodeId,
+    pub(crate) peer: Peer,
     pub(crate) query: Query,
     /// Parts that were asked for and have not come.
     pub(crate) awaited: Option<PartSet>,
@@ -205,10 +211,12 @@ impl Node {
             is_up: setup.joins == Instant::ORIGIN && setup.conduct != Conduct::Absent,
             setup,
             generation: 0,
+            identity: 0,
             policy: None,
             cache: BTreeMap::new(),
             memory: Memory::default(),
             trouble: Trouble::default(),
+            unsynced: None,
             planted: None,
             apply_free_at: Instant::ORIGIN,
             wake_at: None,

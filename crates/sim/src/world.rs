@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ketch_coordinator::{Input, JobId, Peer, Phase, ShardStatus, Turn, Work};
+use ketch_coordinator::{Input, JobId, Phase, ShardStatus, Turn, Work};
 use ketch_types::{Chance, Epoch, Height, Instant, ShardId};
 
 use crate::chain::Chain;
@@ -12,6 +12,7 @@ use crate::fault::FaultTurn;
 use crate::flight::Flights;
 use crate::fluid::{FlowId, Fluid};
 use crate::gossip::GossipModel;
+use crate::identity::node_of;
 use crate::lie::Conduct;
 use crate::message::{Answer, Message};
 use crate::node::{Incoming, Node, NodeId, NodeSetup};
@@ -69,6 +70,8 @@ pub(crate) enum Happening {
     Say {
         from: NodeId,
         to: Incoming,
+        /// See [`World::era`].
+        era: u32,
         answer: Answer,
     },
     Arrive {
@@ -363,7 +366,11 @@ impl World {
                     None => self.wake(node),
                 }
             }
-            Happening::Say { from, to, answer } => self.answer(from, to, answer, None),
+            Happening::Say { from, to, era, answer } => {
+                if self.era(from, to.peer) == era {
+                    self.answer(from, to, answer, None);
+                }
+            }
             Happening::Arrive { from, to, era, message } => match self.stands_until(to) {
                 Some(until) => self.at(until, Happening::Arrive { from, to, era, message }),
                 None if self.era(from, to) == era => self.arrive(from, to, message),
@@ -410,7 +417,7 @@ impl World {
         }
         if let (Input::PeerDisconnected { peer }, true) = (&input, node.setup.defences.ends) {
             // Also what was asked after the connection had gone, before that was known.
-            node.memory.requests.retain(|_, outgoing| outgoing.peer != node_of(*peer));
+            node.memory.requests.retain(|_, outgoing| outgoing.peer != *peer);
             node.memory.asks.retain(|_, incoming| incoming.peer != node_of(*peer));
         }
         node.memory.duties.told(self.now, &input);
@@ -517,14 +524,4 @@ impl World {
         let place = takers.iter().position(|taker| *taker == id)?;
         Turn::new(u32::try_from(place).ok()?, u32::try_from(takers.len()).ok()?)
     }
-}
-
-/// A node as its peers' handle for it.
-pub(crate) fn handle(node: NodeId) -> Peer {
-    Peer(u32::try_from(node).unwrap_or(u32::MAX))
-}
-
-/// A handle as the node that it is.
-pub(crate) fn node_of(peer: Peer) -> NodeId {
-    peer.0 as usize
 }
