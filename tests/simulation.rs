@@ -15,6 +15,8 @@ mod epochs;
 mod following;
 mod hostile;
 mod planted;
+pub(crate) mod recorded;
+mod records;
 mod rules;
 mod scenarios;
 mod serving;
