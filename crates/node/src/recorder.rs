@@ -72,8 +72,8 @@ impl Recorder {
 
     /// Hands over a turn.
     pub(crate) fn turn(&mut self, turn: RecordedTurn) {
-        let handed = self.turns.as_ref().map(|turns| turns.try_send(turn));
-        if let Some(Err(error)) = handed {
+        let Some(turns) = &self.turns else { return };
+        if let Err(error) = turns.try_send(turn) {
             if matches!(error, TrySendError::Full(_)) {
                 tracing::warn!("the disk is too slow: the record ends here, and the node goes on");
             }

@@ -66,7 +66,7 @@ impl Replay {
     /// broken in it.
     ///
     /// *Errors:* the first [`Difference`], after which nothing that follows means anything.
-    pub fn turn(&mut self, recorded: RecordedTurn) -> Result<Vec<Rule>, Difference> {
+    pub fn turn(&mut self, recorded: RecordedTurn) -> Result<Vec<Rule>, Box<Difference>> {
         let RecordedTurn { at, input, commands } = recorded;
         self.replayed.note(at, input.as_ref(), &commands);
         let mut broken = Vec::new();
@@ -79,7 +79,7 @@ impl Replay {
         for place in 0.. {
             let (recorded, came) = (commands.next(), self.coordinator.poll_command());
             if recorded != came {
-                return Err(Difference { place, recorded, came });
+                return Err(Box::new(Difference { place, recorded, came }));
             }
             let Some(came) = came else { break };
             broken.extend(self.contract.ordered(&came).err());

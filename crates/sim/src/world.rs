@@ -23,8 +23,13 @@ use crate::weather::Weather;
 /// What the model of a driver may do and a real one never does: here heads come in any order, where a
 /// real follower tells of newer ones alone, and what happens at one moment, or while a process stands
 /// still, may be told the wrong way round.
-const LAXER_HERE: [Rule; 4] =
-    [Rule::HeadNotAbove, Rule::PeerNotThere, Rule::RequestNotOpen, Rule::AskNotOpen];
+const LAXER_HERE: [Rule; 5] = [
+    Rule::HeadNotAbove,
+    Rule::PeerThereTwice,
+    Rule::PeerNotThere,
+    Rule::RequestNotOpen,
+    Rule::AskNotOpen,
+];
 
 /// Nodes, their links and a chain, in virtual time.
 pub struct World {

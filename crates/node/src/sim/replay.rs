@@ -87,7 +87,7 @@ pub(crate) fn replay(path: &Path) -> Result<ReplayReport, SimError> {
         match told.map_err(|_| SimError::Panics { place: lines.place(1) })? {
             Ok(rules) => report.broke(lines.line, &rules),
             Err(difference) => {
-                report.difference = Some(Differs::new(lines.line, difference));
+                report.difference = Some(Differs::new(lines.line, *difference));
                 break Line::End;
             }
         }
