@@ -19,14 +19,14 @@ const PART_BYTES: u32 = 64 << 10;
 const ENTRIES: u32 = 40_000;
 
 /// A chain that begins with a state, and a node that has it.
-struct Chain {
-    still: StillChain,
+pub(crate) struct Chain {
+    pub(crate) still: StillChain,
     genesis: Genesis,
     root: StateRoot,
-    holder: Member,
+    pub(crate) holder: Member,
     /// What the holder has, for those who lie about it.
     parts: Arc<Vec<VerifiedPart>>,
-    manifest: Arc<Manifest>,
+    pub(crate) manifest: Arc<Manifest>,
 }
 
 /// The state's entries, in key order.
@@ -38,7 +38,7 @@ fn entries() -> impl Iterator<Item = ([u8; 4], Vec<u8>)> {
 
 impl Chain {
     /// `network` are lines of the holder's section `[network]`.
-    fn new(network: &str) -> Self {
+    pub(crate) fn new(network: &str) -> Self {
         let still = StillChain::new(PART_BYTES);
         let holder = still.part_server(1, network);
         let store = holder.store();

@@ -17,6 +17,8 @@ mod hostile;
 mod identities;
 mod losses;
 mod planted;
+pub(crate) mod recorded;
+mod records;
 mod rules;
 mod scenarios;
 mod serving;

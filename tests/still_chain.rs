@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -146,6 +146,13 @@ impl Member {
     /// Starts the node, and waits until it takes part.
     pub(crate) fn start(&self, peers: &[&str]) -> Process {
         Self::started(self.command(peers))
+    }
+
+    /// The same, and the node records to a file.
+    pub(crate) fn start_recorded(&self, peers: &[&str], record: &Path) -> Process {
+        let mut command = self.command(peers);
+        command.arg("--record").arg(record);
+        Self::started(command)
     }
 
     /// The same under a limit of the size of each file that it writes: see [`limited`].

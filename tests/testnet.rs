@@ -3,4 +3,5 @@
 
 mod chains;
 mod faults;
+mod records;
 mod run;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use ketch_types::{Epoch, Height, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::{Holding, Refusal, Summary};
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Ask, JobId, Peer, RequestId};
 
@@ -11,7 +12,8 @@ use crate::id::{Ask, JobId, Peer, RequestId};
 /// A request is closed by one [`RequestEnded`](crate::Input::RequestEnded) or by the peer's
 /// disconnection, a job by one [`JobEnded`](crate::Input::JobEnded), an ask by one
 /// [`AskClosed`](crate::Input::AskClosed); all other commands are done when they are taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Command {
     /// Ask a peer.
     Request {
@@ -117,7 +119,8 @@ pub enum Command {
 }
 
 /// What is asked of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Query {
     /// What it holds of some shards.
     Summary(Vec<ShardId>),
@@ -151,7 +154,8 @@ pub enum Query {
 }
 
 /// Local work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Work {
     /// Look for holders in the DHT, and connect to them.
     Search {

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What an operator, or a simulation, can set of the coordinator. Every bound of it has a name here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Verified bytes that may wait or be under way, over all shards. *Units:* bytes.
     pub memory_bytes: u64,

@@ -2,13 +2,15 @@ use std::collections::BTreeMap;
 
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::{Holding, OutputsRequest, PartsRequest, Refusal, Summary};
+use serde::{Deserialize, Serialize};
 
 use crate::id::{Ask, JobId, Peer, RequestId};
 use crate::part_sizes::PartSizes;
 use crate::turn::Turn;
 
 /// A fact, told by the driver: all that a [`Coordinator`](crate::Coordinator) ever learns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Input {
     /// An epoch has begun: the block before its first is under a quorum.
     EpochStarted(EpochStart),
@@ -111,7 +113,8 @@ pub enum Input {
 }
 
 /// What is known of an epoch when it begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EpochStart {
     /// The epoch.
     pub epoch: Epoch,
@@ -145,7 +148,8 @@ impl EpochStart {
 }
 
 /// What a peer is to the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum PeerClass {
     /// A validator of this epoch or the next.
     Validator,
@@ -154,7 +158,8 @@ pub enum PeerClass {
 }
 
 /// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum RequestEnd {
     /// A summary came.
     Summary(Summary),
@@ -183,7 +188,8 @@ pub enum RequestEnd {
 }
 
 /// Why there is no answer. None of these is proof of anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Failure {
     /// Nothing came for too long.
     TimedOut,
@@ -194,7 +200,8 @@ pub enum Failure {
 }
 
 /// What proves that a peer lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Fault {
     /// A part failed its hash, did not unpack or was not asked for.
     Part(PartIndex),
@@ -207,7 +214,8 @@ pub enum Fault {
 }
 
 /// How a job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum JobEnd {
     /// The search for holders is over; who was found is connected by now.
     Searched,
@@ -253,7 +261,8 @@ pub enum JobEnd {
 }
 
 /// What is wrong on our side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum OurFault {
     /// The disk is full. Work is tried again later.
     DiskFull,
@@ -264,7 +273,8 @@ pub enum OurFault {
 }
 
 /// What a peer asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum PeerQuery {
     /// What we hold of some shards.
     Summary(Vec<ShardId>),

@@ -2,16 +2,39 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ketch_types::{PartIndex, PartSet, StateRoot};
+use serde::{Deserialize, Serialize};
 
 /// What the coordinator knows of a manifest: how many parts there are, and how large.
 ///
 /// The manifest itself, with its hashes and key ranges, stays with the driver, which verified it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Sizes", into = "Sizes")]
 pub struct PartSizes {
     root: StateRoot,
     cut: u32,
     bytes: Arc<[u32]>,
     total: u64,
+}
+
+/// [`PartSizes`] as they are written: the total is made of the others.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sizes {
+    root: StateRoot,
+    cut: u32,
+    bytes: Vec<u32>,
+}
+
+impl From<Sizes> for PartSizes {
+    fn from(written: Sizes) -> Self {
+        Self::new(written.root, written.cut, written.bytes)
+    }
+}
+
+impl From<PartSizes> for Sizes {
+    fn from(sizes: PartSizes) -> Self {
+        Self { root: sizes.root, cut: sizes.cut, bytes: sizes.bytes.to_vec() }
+    }
 }
 
 impl PartSizes {

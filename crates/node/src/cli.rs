@@ -63,6 +63,9 @@ struct Node {
     /// A value over the file's and the environment's, as `section.key=value`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    /// Write what the coordinator is told and says to this file, which is new; see `ketch sim replay`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -103,6 +106,9 @@ struct Testnet {
     /// Keep everything in this folder, which is new or empty.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Have each node but the sequencer record into its folder, as `ketch node --record` does.
+    #[arg(long, requires = "keep")]
+    record: bool,
     /// How the outcome is printed.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -139,6 +145,18 @@ enum SimCommand {
     List,
     /// Run random scenarios for as long as asked, and sum up what came of them.
     Soak(Soak),
+    /// Tell a coordinator what a node's was told, by its record, and compare what both say.
+    Replay(Replay),
+}
+
+#[derive(Args)]
+struct Replay {
+    /// What `ketch node --record` wrote.
+    #[arg(value_name = "FILE")]
+    record: PathBuf,
+    /// How the outcome is printed.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
 }
 
 #[derive(Args)]
@@ -244,7 +262,7 @@ pub fn run() -> ExitCode {
 
 fn run_node(node: &Node) -> Result<(), Box<dyn Error>> {
     let config = NodeConfig::load(&node.config, std::env::vars_os(), &node.settings)?;
-    Ok(node::run(config)?)
+    Ok(node::run(config, node.record.as_deref())?)
 }
 
 fn run_testnet(testnet: &Testnet) -> ExitCode {
@@ -274,6 +292,12 @@ fn run_sim(sim: Sim) -> ExitCode {
             let sum = sim::soak(span);
             print(soak.output, &sum, || serde_json::to_string(&sum).unwrap_or_default());
             Ok(sum.is_good())
+        }
+        Some(SimCommand::Replay(Replay { record, output })) => {
+            sim::replay(&record).map(|replayed| {
+                print(output, &replayed, || serde_json::to_string(&replayed).unwrap_or_default());
+                replayed.is_good()
+            })
         }
         None => {
             let wanted = sim::Wanted {
@@ -331,6 +355,7 @@ fn wanted(testnet: &Testnet) -> Result<Wanted, TestnetError> {
         state,
         upload_limit: testnet.upload_limit,
         download_limit: testnet.download_limit,
+        records: testnet.record,
         seed: testnet.seed,
     })
 }

@@ -8,7 +8,7 @@ mod peers;
 mod report;
 mod working;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use ketch_coordinator::{
     Ask, Command, Coordinator, EpochStart, Event, Input, JobEnd, JobId, RequestEnd, RequestId,
 };
 use ketch_net::{Delivery, Judgement, Network, NetworkEvent, NetworkEvents};
+use ketch_sim::RecordedTurn;
 use ketch_trie::VerifiedPart;
 use ketch_types::{Epoch, Height, PartIndex, PeerId, ShardId, StateRoot};
 use ketch_wire::{Head, OutputsRequest};
@@ -26,6 +27,7 @@ use tokio::time::sleep_until;
 
 use crate::book::Book;
 use crate::clock::Clock;
+use crate::recorder::Recorder;
 use crate::shards::Shards;
 use answering::Answers;
 pub(crate) use answering::{ledger_answer, send_outputs};
@@ -86,6 +88,9 @@ pub(crate) struct FollowerEnds {
 /// The task around a coordinator.
 pub(crate) struct Driver {
     coordinator: Coordinator,
+    /// What the coordinator has said and was not done yet.
+    commands: VecDeque<Command>,
+    recorder: Option<Recorder>,
     clock: Clock,
     shared: Arc<Shared>,
     told: mpsc::UnboundedReceiver<Told>,
@@ -115,6 +120,7 @@ struct Outgoing {
 impl Driver {
     pub(crate) fn new(
         coordinator: Coordinator,
+        recorder: Option<Recorder>,
         clock: Clock,
         shared: Arc<Shared>,
         told: mpsc::UnboundedReceiver<Told>,
@@ -123,6 +129,8 @@ impl Driver {
     ) -> Self {
         Self {
             coordinator,
+            commands: VecDeque::new(),
+            recorder,
             clock,
             told,
             report,
@@ -159,9 +167,7 @@ impl Driver {
                     Some(event) => self.network_event(event),
                     None => return,
                 },
-                () = sleep_until(wakes) => {
-                    self.coordinator.handle_timeout(self.clock.now());
-                }
+                () = sleep_until(wakes) => self.turn(None),
                 // Whoever would say stop is gone only when this is aborted too.
                 _ = stopping.changed(), if stops.is_none() => {
                     stops = Some(tokio::time::Instant::now() + drain);
@@ -176,7 +182,24 @@ impl Driver {
     }
 
     fn tell(&mut self, input: Input) {
-        self.coordinator.handle(self.clock.now(), input);
+        self.turn(Some(input));
+    }
+
+    /// Tells the coordinator something, or that time has passed, and takes what it says to it.
+    fn turn(&mut self, input: Option<Input>) {
+        let at = self.clock.now();
+        let recorder = self.recorder.as_mut().filter(|recorder| recorder.is_on());
+        let recorder = recorder.map(|recorder| (recorder, input.clone()));
+        match input {
+            Some(input) => self.coordinator.handle(at, input),
+            None => self.coordinator.handle_timeout(at),
+        }
+        let before = self.commands.len();
+        self.commands.extend(std::iter::from_fn(|| self.coordinator.poll_command()));
+        if let Some((recorder, input)) = recorder {
+            let commands = self.commands.range(before..).cloned().collect();
+            recorder.turn(RecordedTurn { at, input, commands });
+        }
     }
 
     fn take_in(&mut self, told: Told) {
@@ -260,7 +283,7 @@ impl Driver {
 
     /// Does everything that the coordinator says, and tells its news.
     fn obey_all(&mut self) {
-        while let Some(command) = self.coordinator.poll_command() {
+        while let Some(command) = self.commands.pop_front() {
             self.obey(command);
         }
         while let Some(event) = self.coordinator.poll_event() {

@@ -24,6 +24,7 @@ mod metrics;
 mod node;
 mod node_error;
 mod progress;
+mod recorder;
 mod sequencer;
 mod shards;
 mod sim;

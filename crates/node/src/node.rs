@@ -10,6 +10,7 @@ use ketch_coordinator::Coordinator;
 use ketch_devnet::{Assignment, DevChain, DevValidator, Producer, Workload};
 use ketch_ledger::Genesis;
 use ketch_net::{Contact, Network, NetworkConfig, NetworkEvents, NodeKey, address_text, peer_text};
+use ketch_sim::RecordStart;
 use ketch_store::{PartCache, ShardStore, StoreConfig};
 use ketch_types::{Epoch, LedgerInfoHash, ShardId};
 use serde::Serialize;
@@ -30,6 +31,7 @@ use crate::logging::install_log;
 use crate::metrics::Metrics;
 use crate::node_error::NodeError;
 use crate::progress::show_progress;
+use crate::recorder::{RecordFile, Recorder};
 use crate::sequencer::{self, Executing, Executor, Sequencer};
 use crate::shards::{Shards, shard_folder};
 use crate::status::NodeStatus;
@@ -71,10 +73,15 @@ struct Ready<'a> {
     http: String,
 }
 
-/// Runs a node until it is told to stop.
+/// Runs a node until it is told to stop; what its coordinator is told and says is written to the file
+/// `record`, if there is to be one.
 ///
 /// *Errors:* see [`NodeError`].
-pub(crate) fn run(config: NodeConfig) -> Result<(), NodeError> {
+pub(crate) fn run(config: NodeConfig, record: Option<&Path>) -> Result<(), NodeError> {
+    if let (Role::Sequencer { .. }, Some(_)) = (&config.role, record) {
+        return Err(NodeError::NothingToRecord);
+    }
+    let record = record.map(RecordFile::create).transpose()?;
     let workers = config.node.workers.get();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.max(2))
@@ -91,14 +98,14 @@ pub(crate) fn run(config: NodeConfig) -> Result<(), NodeError> {
             Role::Sequencer { devnet } => base.sequence(&devnet).await,
             Role::Validator { devnet } => {
                 let tracks = Tracks::Assigned(base.key.peer().clone());
-                base.follow(tracks, devnet.as_ref()).await
+                base.follow(tracks, devnet.as_ref(), record).await
             }
             Role::PartServer { shards, devnet } => {
                 let tracks = match shards {
                     ServedShards::All => Tracks::All,
                     ServedShards::Listed(shards) => Tracks::Listed(shards),
                 };
-                base.follow(tracks, devnet.as_ref()).await
+                base.follow(tracks, devnet.as_ref(), record).await
             }
         }
     });
@@ -206,7 +213,12 @@ impl Base {
     }
 
     /// A validator or a part server.
-    async fn follow(self, tracks: Tracks, devnet: Option<&DevnetSection>) -> Result<(), NodeError> {
+    async fn follow(
+        self,
+        tracks: Tracks,
+        devnet: Option<&DevnetSection>,
+        record: Option<RecordFile>,
+    ) -> Result<(), NodeError> {
         // Once the chain has gone on, what is not there is fetched.
         if let Some(devnet) = devnet.filter(|_| self.is_at_genesis()) {
             let shards = tracks.in_epoch(&self.genesis.epochs()[0]);
@@ -246,10 +258,13 @@ impl Base {
             memory_bytes: self.config.catchup.memory.get(),
             ..ketch_coordinator::Config::default()
         };
-        let coordinator = Coordinator::new(config, seed_of(&self.key), clock.now());
+        let (seed, now) = (seed_of(&self.key), clock.now());
+        let begin = |file| Recorder::start(file, RecordStart::new(config.clone(), seed, now));
+        let recorder = record.map(begin).transpose()?;
+        let coordinator = Coordinator::new(config, seed, now);
         let ends = FollowerEnds { heads, connected };
         let report = Report::new(fixed.clone(), status);
-        let driver = Driver::new(coordinator, clock, shared, told, ends, report);
+        let driver = Driver::new(coordinator, recorder, clock, shared, told, ends, report);
         let (stop, stopping) = watch::channel(false);
         let driver = tokio::spawn(driver.run(events, stopping, DRAIN));
         self.ready(&fixed, &statuses).await?;

@@ -80,6 +80,9 @@ pub(crate) enum NodeError {
         "this sequencer's chain has begun already, and a devnet's chain is not taken up again: start a new one"
     )]
     SequencerResumes,
+    /// What decides nothing has nothing to record.
+    #[error("a sequencer has no coordinator, so there is nothing to record")]
+    NothingToRecord,
     /// The system gives no threads, timers or signals.
     #[error("the system refuses: {0}")]
     Runtime(#[source] io::Error),

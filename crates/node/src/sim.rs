@@ -1,6 +1,7 @@
 //! `ketch sim`: scenarios in a deterministic world.
 
 mod lanes;
+mod replay;
 mod report;
 mod soak;
 
@@ -9,10 +10,11 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ketch_sim::{Beside, Form, Judged, Outcome, PolicyKind, Scenario};
+use ketch_sim::{Beside, Form, Judged, Outcome, PolicyKind, RecordError, Scenario};
 use thiserror::Error;
 
 use lanes::each_seed;
+pub(crate) use replay::replay;
 pub(crate) use report::{Report, SeedReport};
 pub(crate) use soak::{Span, soak};
 
@@ -38,6 +40,30 @@ pub(crate) enum SimError {
     /// The folder of scenarios cannot be listed.
     #[error("{FOLDER}: {0}")]
     List(io::Error),
+    /// A record cannot be read.
+    #[error("{path}: {error}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        error: io::Error,
+    },
+    /// A line is none of a record's.
+    #[error("{place}: {error}")]
+    RecordLine {
+        /// Where.
+        place: FilePlace,
+        /// What is wrong there.
+        #[source]
+        error: RecordError,
+    },
+    /// The coordinator panics at what it is told.
+    #[error("{place}: the coordinator panics here")]
+    Panics {
+        /// Where.
+        place: FilePlace,
+    },
 }
 
 /// What is to be simulated.
@@ -97,7 +123,7 @@ fn one(scenario: &Scenario, wanted: &Wanted, seed: u64) -> Result<SeedReport, Si
     };
     let limits: Vec<Judged> = scenario.limits.iter().map(judge).collect();
     let report =
-        SeedReport { seed, outcome, limits, trace: Vec::new(), replay: replay(wanted, seed) };
+        SeedReport { seed, outcome, limits, trace: Vec::new(), replay: again(wanted, seed) };
     let trace = if report.is_good() { Vec::new() } else { trace(scenario, wanted, seed) };
     Ok(SeedReport { trace, ..report })
 }
@@ -111,7 +137,7 @@ fn trace(scenario: &Scenario, wanted: &Wanted, seed: u64) -> Vec<String> {
 }
 
 /// The one command that runs this again.
-fn replay(wanted: &Wanted, seed: u64) -> String {
+fn again(wanted: &Wanted, seed: u64) -> String {
     let form = if wanted.form == Form::Small { " --small" } else { "" };
     let (file, policy) = (wanted.path.display(), wanted.policy.name());
     format!("ketch sim {file}{form} --seed {seed} --policy {policy}")

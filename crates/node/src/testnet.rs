@@ -51,9 +51,10 @@ pub(crate) fn run(wanted: Wanted, keep: Option<&Path>) -> Result<Outcome, Testne
 }
 
 async fn run_nodes(plan: &Plan) -> Result<Outcome, TestnetError> {
-    let mut sequencer = Process::start(&plan.sequencer, &[]).await?;
+    let mut sequencer = Process::start(&plan.sequencer, &[], false).await?;
     let known = sequencer.ready.addresses.clone();
-    let starting = plan.followers().map(|member| Process::start(member, &known));
+    let records = plan.wanted.records;
+    let starting = plan.followers().map(|member| Process::start(member, &known, records));
     let mut followers = futures::future::try_join_all(starting).await?;
     eprintln!("{} nodes are running", followers.len() + 1);
 
@@ -72,7 +73,7 @@ async fn run_nodes(plan: &Plan) -> Result<Outcome, TestnetError> {
                 }
                 eprintln!("{} has ended and is started again", process.member.name);
                 let member = process.member.clone();
-                *process = Process::start(&member, &known).await?;
+                *process = Process::start(&member, &known, records).await?;
             }
         }
         watch.look(&sequencer, &followers).await;

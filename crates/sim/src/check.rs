@@ -5,6 +5,7 @@ use ketch_coordinator::{Event, Peer, Phase, Verdict, Work};
 use ketch_types::{Epoch, Height, Instant, PartIndex, PartSet, ShardId, StateRoot};
 use ketch_wire::Holding;
 
+use crate::contract::Rule;
 use crate::node::NodeId;
 use crate::take::{Take, Takes};
 use crate::world::World;
@@ -66,6 +67,8 @@ pub enum Breach {
     BoundaryUntold(NodeId, ShardId, Epoch),
     /// What was fetched of a shard is still in memory, and of no use any more.
     MemoryLeft(NodeId, ShardId),
+    /// A node's coordinator and its driver do not keep to what they owe each other.
+    Contract(NodeId, Rule),
 }
 
 impl Breach {
@@ -99,6 +102,7 @@ impl Breach {
             Breach::Unprovided(..) => "unprovided",
             Breach::BoundaryUntold(..) => "boundary untold",
             Breach::MemoryLeft(..) => "memory left",
+            Breach::Contract(..) => "contract",
         }
     }
 }

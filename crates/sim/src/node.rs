@@ -7,6 +7,7 @@ use ketch_wire::Holding;
 
 use crate::chain::Chain;
 use crate::content::{Arrived, Chunk, Parcel, Start};
+use crate::contract::Contract;
 use crate::disk::Disk;
 use crate::duty::Duties;
 use crate::forget::Unsynced;
@@ -81,6 +82,12 @@ pub struct Defences {
     pub ends: bool,
 }
 
+impl Default for Defences {
+    fn default() -> Self {
+        Self { verify: true, blame: true, ends: true }
+    }
+}
+
 impl Default for NodeSetup {
     fn default() -> Self {
         Self {
@@ -91,7 +98,7 @@ impl Default for NodeSetup {
             genesis: vec![],
             lacking: vec![],
             conduct: Conduct::Honest,
-            defences: Defences { verify: true, blame: true, ends: true },
+            defences: Defences::default(),
             apply_rate: 100 << 20,
             replay_block: Duration::from_millis(2),
             generate_part: Duration::from_millis(3),
@@ -179,6 +186,8 @@ pub(crate) struct Memory {
     pub(crate) jobs: BTreeMap<JobId, Work>,
     pub(crate) next_ask: u64,
     pub(crate) duties: Duties,
+    /// What it and its driver owe each other; none where one of them is not the real one.
+    pub(crate) contract: Option<Contract>,
     pub(crate) searches: u64,
     /// Shards of which it has been told that they are damaged.
     pub(crate) rot_told: BTreeSet<ShardId>,
@@ -228,6 +237,8 @@ impl Node {
     /// Whoever decides for it from now on.
     pub(crate) fn decide(&mut self, seed: u64, now: Instant) {
         let (kind, config) = (self.setup.policy, self.setup.config.clone());
+        let is_real = kind == PolicyKind::Ketch && self.setup.defences == Defences::default();
+        self.memory.contract = is_real.then(|| Contract::new(config.applies_max));
         self.policy = Some(match self.planted {
             None => Policy::new(kind, config, seed, now),
             Some(bug) => Policy::Planted(Box::new(Saboteur::new(bug, kind, config, seed, now))),

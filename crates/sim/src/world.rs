@@ -7,6 +7,7 @@ use ketch_types::{Chance, Epoch, Height, Instant, ShardId};
 
 use crate::chain::Chain;
 use crate::check::{Breach, Ledger};
+use crate::contract::Rule;
 use crate::dht::{Dht, DhtModel};
 use crate::fault::FaultTurn;
 use crate::flight::Flights;
@@ -19,6 +20,17 @@ use crate::node::{Incoming, Node, NodeId, NodeSetup};
 use crate::policy::Policy;
 use crate::trace::Trace;
 use crate::weather::Weather;
+
+/// What the model of a driver may do and a real one never does: here heads come in any order, where a
+/// real follower tells of newer ones alone, and what happens at one moment, or while a process stands
+/// still, may be told the wrong way round.
+const LAXER_HERE: [Rule; 5] = [
+    Rule::HeadNotAbove,
+    Rule::PeerThereTwice,
+    Rule::PeerNotThere,
+    Rule::RequestNotOpen,
+    Rule::AskNotOpen,
+];
 
 /// Nodes, their links and a chain, in virtual time.
 pub struct World {
@@ -424,7 +436,10 @@ impl World {
         if let Input::DamageFound { shard } = &input {
             node.memory.rot_told.insert(*shard);
         }
+        let contract = node.memory.contract.as_mut();
+        let kept = contract.map_or(Ok(()), |contract| contract.told(clock, Some(&input)));
         policy.handle(clock, input);
+        self.check_kept(id, kept);
         self.drive(id);
     }
 
@@ -434,7 +449,10 @@ impl World {
         node.wake_at = None;
         let Some(policy) = &mut node.policy else { return };
         self.trace.note(self.now, id, |line| line.write_str("timeout"));
+        let contract = node.memory.contract.as_mut();
+        let kept = contract.map_or(Ok(()), |contract| contract.told(clock, None));
         policy.handle_timeout(clock);
+        self.check_kept(id, kept);
         self.drive(id);
     }
 
@@ -442,7 +460,11 @@ impl World {
     fn drive(&mut self, id: NodeId) {
         while let Some(command) = self.next_command(id) {
             self.trace.tell(self.now, id, |line| write!(line, "    {command:?}"));
+            let contract = self.nodes.get_mut(id).and_then(|node| node.memory.contract.as_mut());
+            let kept = contract.map_or(Ok(()), |contract| contract.ordered(&command));
             self.obey(id, command);
+            // After those who know more: what is on the disk, who lies.
+            self.check_kept(id, kept);
         }
         while let Some(event) = self.next_event(id) {
             self.trace.tell(self.now, id, |line| write!(line, "    {event:?}"));
@@ -462,6 +484,11 @@ impl World {
             let generation = node.generation;
             self.at(at, Happening::Wake { node: id, generation, at });
         }
+    }
+
+    fn check_kept(&mut self, id: NodeId, kept: Result<(), Rule>) {
+        let broken = kept.err().filter(|rule| !LAXER_HERE.contains(rule));
+        broken.into_iter().for_each(|rule| self.ledger.breach(Breach::Contract(id, rule)));
     }
 
     fn next_command(&mut self, id: NodeId) -> Option<ketch_coordinator::Command> {

@@ -1,10 +1,13 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A moment, as time since an origin that the driver chose; pure crates are told it, never ask.
 ///
 /// *Units:* nanoseconds, 64 bits of them: 584 years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Instant {
     since_origin_nanos: u64,
 }

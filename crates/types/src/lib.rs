@@ -18,6 +18,7 @@ mod key;
 mod layout;
 mod part_set;
 mod peer;
+mod text;
 
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use chance::{Chance, mix};
@@ -31,5 +32,5 @@ pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
 pub use layout::{
     LayoutError, PART_BYTES_DEFAULT, PART_BYTES_MAX, PART_BYTES_MIN, SHARDS_MAX, ShardLayout,
 };
-pub use part_set::{PartSet, PartSetError};
+pub use part_set::{PART_COUNT_MAX, PartSet, PartSetError};
 pub use peer::{ADDRESS_BYTES_MAX, Address, OpaqueError, PEER_ID_BYTES_MAX, PeerId};

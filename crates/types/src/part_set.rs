@@ -1,7 +1,15 @@
+use std::fmt;
+use std::str::FromStr;
+
 use roaring::RoaringBitmap;
 use thiserror::Error;
 
 use crate::PartIndex;
+use crate::text::as_text;
+
+/// The most parts of a manifest that is spoken of: fifty times the largest state that Ketch is
+/// designed for, and a bitmap of 128 KiB.
+pub const PART_COUNT_MAX: u32 = 1 << 20;
 
 /// Which of a manifest's parts: wanted, held or missing.
 ///
@@ -38,6 +46,9 @@ pub enum PartSetError {
     /// The same set has another encoding, which is the only one accepted.
     #[error("the bitmap is not in its canonical encoding")]
     NotCanonical,
+    /// A text is not what a set of at most [`PART_COUNT_MAX`] parts is written as.
+    #[error("a set of parts is written like `0-4,7/9`: rising runs of those in it, of so many")]
+    Text,
 }
 
 impl PartSet {
@@ -161,6 +172,53 @@ impl PartSet {
     }
 }
 
+impl fmt::Display for PartSet {
+    /// The runs of parts in the set, and after a slash of how many: `0-4,7/9`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = self.parts.iter().peekable();
+        let mut between = "";
+        while let Some(first) = parts.next() {
+            let mut last = first;
+            while let Some(next) = parts.next_if(|part| part - 1 == last) {
+                last = next;
+            }
+            write!(f, "{between}{first}")?;
+            if last > first {
+                write!(f, "-{last}")?;
+            }
+            between = ",";
+        }
+        write!(f, "/{}", self.count)
+    }
+}
+
+impl FromStr for PartSet {
+    type Err = PartSetError;
+
+    /// The set that is written so. Whatever the text says, memory stays within a small multiple of its
+    /// length and of the largest bitmap.
+    fn from_str(text: &str) -> Result<Self, PartSetError> {
+        let number = |text: &str| text.parse::<u32>().map_err(|_| PartSetError::Text);
+        let (runs, count) = text.split_once('/').ok_or(PartSetError::Text)?;
+        let mut set = PartSet::empty(number(count)?);
+        if set.count > PART_COUNT_MAX {
+            return Err(PartSetError::Text);
+        }
+        for run in runs.split(',').filter(|_| !runs.is_empty()) {
+            let (first, last) = run.split_once('-').unwrap_or((run, run));
+            let (first, last) = (number(first)?, number(last)?);
+            if last >= set.count {
+                return Err(PartSetError::OutOfRange { part: last, count: set.count });
+            }
+            set.parts.insert_range(first..=last);
+        }
+        // One text per set, as there is one encoding.
+        if set.to_string() == text { Ok(set) } else { Err(PartSetError::Text) }
+    }
+}
+
+as_text!(PartSet);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,7 +298,57 @@ mod tests {
         assert_eq!(PartSet::decode(&bytes, 7), Err(PartSetError::Malformed));
     }
 
+    #[test]
+    fn the_text_says_which_runs_of_parts_of_how_many() {
+        assert_eq!(set_of(&[0, 1, 2, 5, 7, 8], 9).to_string(), "0-2,5,7-8/9");
+        assert_eq!(PartSet::empty(4).to_string(), "/4");
+        assert_eq!("0-2,5,7-8/9".parse(), Ok(set_of(&[0, 1, 2, 5, 7, 8], 9)));
+        let json = serde_json::to_string(&PartSet::full(3)).unwrap();
+        assert_eq!(json, "\"0-2/3\"");
+        assert_eq!(serde_json::from_str::<PartSet>(&json).unwrap(), PartSet::full(3));
+    }
+
+    #[test]
+    fn a_text_that_is_not_a_sets_only_one_is_refused() {
+        let long = format!("0-{}/{}", PART_COUNT_MAX, PART_COUNT_MAX + 1);
+        for text in [
+            "",
+            "3",
+            "0-2",
+            "0-2,/9",
+            ",/9",
+            "2-0/9",
+            "0-1,2/9",
+            "5,1/9",
+            "1,1/9",
+            "0-3,2/9",
+            "+1/9",
+            "01/9",
+            "1-/9",
+            "-1/9",
+            "0x1/9",
+            "1/9/9",
+            "1-1/9",
+            " 1/9",
+            "/4294967296",
+            &long,
+        ] {
+            assert_eq!(text.parse::<PartSet>(), Err(PartSetError::Text), "{text}");
+        }
+        let beyond = PartSetError::OutOfRange { part: 9, count: 9 };
+        assert_eq!("0-9/9".parse::<PartSet>(), Err(beyond));
+    }
+
     proptest! {
+        #[test]
+        fn a_set_survives_its_text(
+            parts in proptest::collection::vec(0u32..3_000, 0..600),
+            count in 1u32..3_000,
+        ) {
+            let set = set_of(&parts, count);
+            prop_assert_eq!(set.to_string().parse(), Ok(set));
+        }
+
         #[test]
         fn a_set_survives_its_encoding_and_stays_in_its_bound(
             parts in proptest::collection::vec(0u32..200_000, 0..600),

@@ -1,4 +1,5 @@
 use ketch_types::{Epoch, Height, PartSet, ShardId, StateRoot};
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{RuleError, WireFault};
 use crate::limits::PART_COUNT_MAX;
@@ -6,8 +7,9 @@ use crate::{proto, scan};
 
 /// Which parts of a shard's state at an epoch's start a node holds.
 ///
-/// *Shape:* over at most [`PART_COUNT_MAX`] parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// *Shape:* over at most [`PART_COUNT_MAX`] parts, as every set is that serde reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Holding {
     shard: ShardId,
     epoch: Epoch,
@@ -17,7 +19,8 @@ pub struct Holding {
 }
 
 /// The chunks of a shard whose outputs a node has, from one height to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Heights")]
 pub struct Following {
     shard: ShardId,
     first: Height,
@@ -95,6 +98,23 @@ impl Following {
     /// The last height, not below the first.
     pub fn last(&self) -> Height {
         self.last
+    }
+}
+
+/// A [`Following`] as it is written, before its heights are checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Heights {
+    shard: ShardId,
+    first: Height,
+    last: Height,
+}
+
+impl TryFrom<Heights> for Following {
+    type Error = RuleError;
+
+    fn try_from(written: Heights) -> Result<Self, RuleError> {
+        Self::new(written.shard, written.first, written.last)
     }
 }
 
@@ -189,6 +209,25 @@ mod tests {
         assert!(matches!(Holding::try_from(absent), Err(WireFault::PartSet(_))));
         let beyond = message(8, &PartSet::full(9));
         assert!(matches!(Holding::try_from(beyond), Err(WireFault::PartSet(_))));
+    }
+
+    #[test]
+    fn what_is_read_of_a_text_keeps_the_rules() {
+        let root = "07".repeat(32);
+        let text = |held: &str| {
+            let held = format!(r#""cut":4,"held":"{held}"}}"#);
+            format!(r#"{{"shard":1,"epoch":2,"root":"{root}",{held}"#)
+        };
+        let holding = Holding::try_from(message(9, &PartSet::full(9))).unwrap();
+        assert_eq!(serde_json::to_string(&holding).unwrap(), text("0-8/9"));
+        assert_eq!(serde_json::from_str::<Holding>(&text("0-8/9")).unwrap(), holding);
+        assert!(serde_json::from_str::<Holding>(&text("/1048576")).is_ok());
+        assert!(serde_json::from_str::<Holding>(&text("/1048577")).is_err());
+        let following = |last| {
+            let text = format!(r#"{{"shard":1,"first":6,"last":{last}}}"#);
+            serde_json::from_str::<Following>(&text)
+        };
+        assert!(following(6).is_ok() && following(5).is_err());
     }
 
     #[test]

@@ -18,9 +18,7 @@ pub const GOSSIP_BYTES_MAX: usize = 256 << 10;
 /// *Units:* bytes.
 pub const END_BYTES_MAX: usize = 144 << 10;
 
-/// The most parts of a manifest that is spoken of: fifty times the largest state that Ketch is
-/// designed for, and a bitmap of 128 KiB.
-pub const PART_COUNT_MAX: u32 = 1 << 20;
+pub use ketch_types::PART_COUNT_MAX;
 
 /// The most shards that a summary is asked of: more than a validator tracks in two epochs.
 pub const SUMMARY_SHARDS_MAX: usize = 16;

@@ -1,11 +1,14 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fault::WireFault;
 use crate::limits::RETRY_AFTER_MAX;
 use crate::proto;
 
 /// Why a request is not answered, or not in full. None of them is a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Refusal {
     /// The node does not have it: ask another, and remember it.
     NotHeld,

@@ -1,5 +1,6 @@
 use ketch_types::{Epoch, Height, PartSet, ShardId, StateRoot};
 use prost::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{RuleError, TooLong, WireFault};
 use crate::holding::{check_part_count, part_set};
@@ -20,7 +21,8 @@ pub struct OutlineRequest {
 /// *Shape:* at least one part is wanted, of at most [`PART_COUNT_MAX`].
 ///
 /// [`PART_COUNT_MAX`]: crate::limits::PART_COUNT_MAX
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Wanted")]
 pub struct PartsRequest {
     root: StateRoot,
     cut: u32,
@@ -29,7 +31,8 @@ pub struct PartsRequest {
 }
 
 /// Asks for the outputs of a shard's chunks above a height.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OutputsRequest {
     /// The shard.
     pub shard: ShardId,
@@ -116,6 +119,24 @@ impl PartsRequest {
         let root = StateRoot(scan::hash(&message.root)?);
         let wanted = part_set(&message.wanted, message.part_count)?;
         Ok(Self::new(root, message.cut, wanted, message.budget_bytes)?)
+    }
+}
+
+/// A [`PartsRequest`] as it is written, before it is known to ask for anything.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    root: StateRoot,
+    cut: u32,
+    wanted: PartSet,
+    budget_bytes: u64,
+}
+
+impl TryFrom<Wanted> for PartsRequest {
+    type Error = RuleError;
+
+    fn try_from(written: Wanted) -> Result<Self, RuleError> {
+        Self::new(written.root, written.cut, written.wanted, written.budget_bytes)
     }
 }
 
@@ -217,6 +238,12 @@ mod tests {
 
     #[test]
     fn no_parts_of_none_and_parts_of_too_many_are_not_asked_for() {
+        let written = |wanted: &str| {
+            let json =
+                serde_json::json!({ "root": ROOT, "cut": 1, "wanted": wanted, "budget_bytes": 0 });
+            serde_json::from_value::<PartsRequest>(json)
+        };
+        assert!(written("3/7").is_ok() && written("/7").is_err());
         let parts = |wanted| PartsRequest::new(ROOT, 1, wanted, 0);
         let count = PART_COUNT_MAX + 1;
         assert_eq!(parts(PartSet::empty(7)), Err(RuleError::NoPartWanted));

@@ -1,4 +1,5 @@
 use prost::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{List, RuleError, WireFault};
 use crate::holding::{Following, Holding};
@@ -17,7 +18,8 @@ pub(crate) const SUMMARY_SHAPE: Shape =
 ///
 /// [`HOLDINGS_MAX`]: crate::limits::HOLDINGS_MAX
 /// [`FOLLOWINGS_MAX`]: crate::limits::FOLLOWINGS_MAX
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Lists")]
 pub struct Summary {
     holdings: Vec<Holding>,
     following: Vec<Following>,
@@ -57,6 +59,22 @@ impl Summary {
     /// Which chunks' outputs can be asked for.
     pub fn following(&self) -> &[Following] {
         &self.following
+    }
+}
+
+/// A [`Summary`] as it is written, before its lists are counted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lists {
+    holdings: Vec<Holding>,
+    following: Vec<Following>,
+}
+
+impl TryFrom<Lists> for Summary {
+    type Error = RuleError;
+
+    fn try_from(written: Lists) -> Result<Self, RuleError> {
+        Self::new(written.holdings, written.following)
     }
 }
 
@@ -110,6 +128,11 @@ mod tests {
     fn a_summary_leaves_out_what_is_too_many() {
         let holdings: Vec<_> = (0..65).map(|epoch| holding(epoch, PartSet::full(9))).collect();
         assert!(Summary::new(holdings.clone(), vec![]).is_err());
-        assert_eq!(Summary::fitting(holdings.clone(), vec![]).holdings(), &holdings[..64]);
+        let some = Summary::fitting(holdings.clone(), vec![]);
+        assert_eq!(some.holdings(), &holdings[..64]);
+        let text = serde_json::to_string(&some).unwrap();
+        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), some);
+        let all = serde_json::json!({ "holdings": holdings, "following": [] });
+        assert!(serde_json::from_value::<Summary>(all).is_err());
     }
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -31,17 +32,24 @@ pub(crate) struct Ready {
 }
 
 impl Process {
-    /// Starts a node that knows these peers, and waits until it takes part.
+    /// Starts a node that knows these peers, and waits until it takes part. What it records, if it does,
+    /// goes to a file of this process.
     ///
     /// *Errors:* [`TestnetError::Process`], [`TestnetError::NotStarted`].
-    pub(crate) async fn start(member: &Member, peers: &[String]) -> Result<Self, TestnetError> {
+    pub(crate) async fn start(
+        member: &Member,
+        peers: &[String],
+        records: bool,
+    ) -> Result<Self, TestnetError> {
         let failed = |error| TestnetError::Process { name: member.name.clone(), error };
         let log = File::options().create(true).append(true).open(member.log()).map_err(failed)?;
         let peers = toml::Value::from(peers.to_vec());
+        let record = records.then(|| [OsString::from("--record"), member.next_record().into()]);
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
             .args(["node", "--config"])
             .arg(member.config())
             .args(["--set", &format!("network.peers={peers}")])
+            .args(record.into_iter().flatten())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -30,6 +30,7 @@ pub(crate) struct Wanted {
     pub(crate) state: DevnetState,
     pub(crate) upload_limit: Option<ByteSize>,
     pub(crate) download_limit: Option<ByteSize>,
+    pub(crate) records: bool,
     pub(crate) seed: u64,
 }
 
@@ -62,6 +63,12 @@ impl Member {
     /// The file with the number of its process.
     pub(crate) fn pid(&self) -> PathBuf {
         self.folder.join("pid")
+    }
+
+    /// Where its next process records.
+    pub(crate) fn next_record(&self) -> PathBuf {
+        let mut paths = (1..).map(|number| self.folder.join(format!("record-{number}.jsonl")));
+        paths.find(|path| !path.exists()).unwrap_or_default()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
