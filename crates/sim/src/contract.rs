@@ -180,6 +180,7 @@ impl Contract {
             }
             Command::Ban { peer, lasting } => {
                 self.banned.insert(*peer, self.now + *lasting);
+                self.requests.banned(*peer);
                 Ok(())
             }
             Command::Announce(holding) => self.works.said(holding),

@@ -21,11 +21,12 @@ use crate::policy::Policy;
 use crate::trace::Trace;
 use crate::weather::Weather;
 
-/// What the model of a driver may do and a real one never does: here heads come in any order, where a
-/// real follower tells of newer ones alone, and what happens at one moment, or while a process stands
+/// What the model of a driver may do and a real one never does: here heads and epochs come in any order, where
+/// a real follower tells of newer ones alone, and what happens at one moment, or while a process stands
 /// still, may be told the wrong way round.
-const LAXER_HERE: [Rule; 5] = [
+const LAXER_HERE: [Rule; 6] = [
     Rule::HeadNotAbove,
+    Rule::EpochNotAbove,
     Rule::PeerThereTwice,
     Rule::PeerNotThere,
     Rule::RequestNotOpen,

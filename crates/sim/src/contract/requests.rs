@@ -127,20 +127,36 @@ impl Requests {
     }
 
     pub(super) fn cancelled(&mut self, id: RequestId) -> Kept {
-        let mut open = self.close(id).ok_or(Rule::CancelledNotOpen)?;
-        // It is open until the driver says that it is over, and awaits nothing.
+        holds(self.awaits_nothing(id), Rule::CancelledNotOpen)
+    }
+
+    /// A request is open until the driver says that it is over, and awaits nothing any more; whether it
+    /// is open.
+    fn awaits_nothing(&mut self, id: RequestId) -> bool {
+        let Some(mut open) = self.close(id) else { return false };
         if let Asked::Parts(_, awaited) = &mut open.asked {
             *awaited = PartSet::empty(awaited.count());
         }
         self.open.insert(id, open);
-        Ok(())
+        true
     }
 
     pub(super) fn disconnected(&mut self, peer: Peer) {
-        let of_peer = self.open.iter().filter(|(_, open)| open.peer == peer).map(|(id, _)| *id);
-        for id in of_peer.collect::<Vec<_>>() {
+        for id in self.of_peer(peer) {
             self.close(id);
         }
+    }
+
+    /// Nothing is awaited any more of a peer that is banned: its connection is being closed.
+    pub(super) fn banned(&mut self, peer: Peer) {
+        for id in self.of_peer(peer) {
+            self.awaits_nothing(id);
+        }
+    }
+
+    fn of_peer(&self, peer: Peer) -> Vec<RequestId> {
+        let of_peer = self.open.iter().filter(|(_, open)| open.peer == peer);
+        of_peer.map(|(id, _)| *id).collect()
     }
 
     fn close(&mut self, id: RequestId) -> Option<Open> {

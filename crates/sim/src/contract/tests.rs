@@ -217,14 +217,19 @@ fn what_is_gone_closes_what_was_open_of_it() {
 }
 
 #[test]
-fn a_cancelled_request_awaits_nothing_and_another_peer_may_be_asked() {
-    let cancel = || Said(Command::Cancel { request: RequestId(0) });
-    let steps = || {
-        let all = [P, Peer(6), Peer(7)].map(|peer| there(1, peer)).into();
-        then(all, [asks_parts(0, P, "3/9"), asks_parts(1, Peer(6), "3/9"), cancel()])
-    };
-    assert_eq!(broken(then(steps(), [asks_parts(2, Peer(7), "3/9"), failed(0), came(2, 3)])), None);
-    assert_eq!(broken(then(steps(), [came(0, 3)])), Some((6, Rule::PartNotAwaited)));
+fn who_is_cancelled_or_banned_is_awaited_no_more_and_another_peer_may_be_asked() {
+    let cancel = Command::Cancel { request: RequestId(0) };
+    let ban = Command::Ban { peer: P, lasting: Duration::from_secs(60) };
+    for done in [cancel, ban] {
+        let steps = || {
+            let all = [P, Peer(6), Peer(7)].map(|peer| there(1, peer)).into();
+            let asked = [asks_parts(0, P, "3/9"), asks_parts(1, Peer(6), "3/9")];
+            then(then(all, asked), [Said(done.clone())])
+        };
+        let other = [asks_parts(2, Peer(7), "3/9"), failed(0), came(2, 3)];
+        assert_eq!(broken(then(steps(), other)), None);
+        assert_eq!(broken(then(steps(), [came(0, 3)])), Some((6, Rule::PartNotAwaited)));
+    }
 }
 
 #[test]
