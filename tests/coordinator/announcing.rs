@@ -65,3 +65,28 @@ fn a_start_that_is_gone_when_the_store_is_opened_anew_is_withdrawn_and_the_other
     script.wait(1_000);
     assert_eq!([announced(&script, 3), announced(&script, 4)], [(1, 1), (2, 1)]);
 }
+
+#[test]
+fn a_start_of_which_nothing_can_be_made_is_withdrawn_until_its_store_is_opened_anew() {
+    let starts = vec![(Epoch(3), sizes(S, 3, 5))];
+    let mut script = Script::new(Config::default());
+    script.epoch(3, 100, &[S], &[S]);
+    script.head(350);
+    script.open(Some(340), starts.clone());
+    assert_eq!(announced(&script, 3), (1, 0));
+    let nothing = JobEnd::Generated { made: PartSet::empty(5) };
+    let makes = |work: &Work| matches!(work, Work::Generate { .. });
+    assert_eq!(script.finish(|work| makes(work).then(|| nothing.clone())), 1);
+    script.wait(1_000);
+    assert_eq!(announced(&script, 3), (1, 1));
+    script.connect(1);
+    script.summarize(|_| feeds(1, 350));
+    script.give_outputs();
+    let replays = |work: &Work| matches!(work, Work::Replay { .. });
+    let failed = JobEnd::Failed(OurFault::Stopped);
+    assert_eq!(script.finish(|work| replays(work).then(|| failed.clone())), 1);
+    script.wait(5_000);
+    script.open(Some(340), starts);
+    script.wait(1_000);
+    assert_eq!(announced(&script, 3), (2, 1));
+}

@@ -23,12 +23,13 @@ impl Coordinator {
         (shard.voice.due, shard.voice.last) = (false, Some(now));
         for (key, held) in shard.held_states() {
             let Some(shard) = self.shards.get_mut(&id) else { return };
-            let known = shard.voice.announced.get(&key) == Some(&held);
-            if held.is_empty() || (known && !refresh) {
+            let said = shard.voice.announced.get(&key);
+            let known = said == Some(&held) && !refresh;
+            if known || (held.is_empty() && said.is_none_or(PartSet::is_empty)) {
                 continue;
             }
             shard.voice.announced.insert(key, held.clone());
-            if shard.voice.provided.insert(key.epoch) {
+            if !held.is_empty() && shard.voice.provided.insert(key.epoch) {
                 self.command(Command::Provide { shard: id, epoch: key.epoch });
             }
             key.holding(held).into_iter().for_each(|held| self.command(Command::Announce(held)));

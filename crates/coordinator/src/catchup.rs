@@ -164,6 +164,10 @@ impl Coordinator {
         // The store may have lost what it held before it was opened anew.
         let held = shard.starts.len();
         shard.starts.retain(|epoch, _| starts.iter().any(|(of, _)| of == epoch));
+        // What could not be made may be there again.
+        for start in shard.starts.values_mut() {
+            start.lost = PartSet::empty(start.sizes.count());
+        }
         if shard.starts.len() < held {
             self.withdraw(id);
         }
